@@ -1,0 +1,93 @@
+// The duplicate window: message IDs seen lately and the sequences they got. It counts monotonic time and holds a named
+// maximum of IDs; beyond it the older half is forgotten early, which is counted.
+//
+// Two generations, so that nothing is ever removed one by one: new IDs go to the young one; when that holds half the
+// maximum it becomes the old one, and the old one goes. An ID is out of the window when its sequence lies at or
+// before the last that was given out a window ago, whichever generation still holds it.
+
+import type { Clock } from '../clock.ts';
+
+/** How finely the window is kept: one remembered moment each 64th of it. */
+const MOMENTS = 64;
+
+export class DuplicateWindow {
+  readonly #clock: Clock;
+  readonly #windowMs: number;
+  readonly #generationMax: number;
+  #young = new Map<string, number>();
+  #old = new Map<string, number>();
+  /** Sequences up to `seq` were given out within a step from `atMs`; oldest first. */
+  #moments: { atMs: number; seq: number }[] = [];
+  /** Sequences up to this one are out of the window. */
+  #expiredSeq = 0;
+  #lastSeq = 0;
+  /** IDs forgotten before their window was over. */
+  forgottenEarly = 0;
+
+  constructor(clock: Clock, windowMs: number, idsMax: number) {
+    this.#clock = clock;
+    this.#windowMs = windowMs;
+    this.#generationMax = Math.ceil(idsMax / 2);
+  }
+
+  /** IDs held in memory. */
+  get size(): number {
+    return this.#young.size + this.#old.size;
+  }
+
+  /** The sequence that `id` got within the window, or undefined. */
+  find(id: string): number | undefined {
+    const seq = this.#young.get(id) ?? this.#old.get(id);
+    if (seq === undefined) return undefined;
+    this.#expire(this.#clock.monotonicMs());
+    return seq > this.#expiredSeq ? seq : undefined;
+  }
+
+  /** Remembers `id`; sequences must come in ascending order. */
+  add(id: string, seq: number): void {
+    if (this.#generationMax === 0 || this.#windowMs === 0) return;
+    const nowMs = this.#clock.monotonicMs();
+    const last = this.#moments.at(-1);
+    if (last === undefined || nowMs - last.atMs > this.#windowMs / MOMENTS) {
+      this.#expire(nowMs);
+      this.#moments.push({ atMs: nowMs, seq });
+    } else {
+      last.seq = seq;
+    }
+    this.#lastSeq = seq;
+    if (this.#young.size >= this.#generationMax) this.#age();
+    this.#young.set(id, seq);
+  }
+
+  /** Forgets `id`: its message was refused after all. */
+  remove(id: string): void {
+    this.#young.delete(id);
+    this.#old.delete(id);
+  }
+
+  #age(): void {
+    // The first of the old ones that is still in the window tells how many go early; they are in sequence order.
+    let expired = 0;
+    for (const seq of this.#old.values()) {
+      if (seq > this.#expiredSeq) break;
+      expired++;
+    }
+    this.forgottenEarly += this.#old.size - expired;
+    this.#old = this.#young;
+    this.#young = new Map();
+  }
+
+  /** What was given out in a step is out of the window when its end is. */
+  #expire(nowMs: number): void {
+    const outMs = this.#windowMs + this.#windowMs / MOMENTS;
+    for (let moment = this.#moments[0]; moment !== undefined; moment = this.#moments[0]) {
+      if (nowMs - moment.atMs < outMs) return;
+      this.#expiredSeq = Math.max(this.#expiredSeq, moment.seq);
+      this.#moments.shift();
+      if (this.#lastSeq <= this.#expiredSeq) {
+        this.#young.clear();
+        this.#old.clear();
+      }
+    }
+  }
+}

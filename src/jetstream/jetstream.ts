@@ -1,0 +1,313 @@
+// The streams of this gateway: opens the store, brings the configured streams to life, and subscribes them to the
+// broker. Streams that are on the disk but no longer configured keep their messages; they just take no new ones.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Broker } from '../broker.ts';
+import { every, type Cancel, type Clock } from '../clock.ts';
+import type { Logger } from '../log.ts';
+import type { PublishError } from '../message.ts';
+import { WorkerCheckpointer, type Checkpointer } from './checkpointer.ts';
+import { lockFile, openDatabase } from './database.ts';
+import { FileDisk, type Disk } from './disk.ts';
+import { DuplicateWindow } from './duplicates.ts';
+import { createMessageTable, messageTable, migrate } from './schema.ts';
+import { Store, STORE_LIMITS, type StoreLimits } from './store.ts';
+import { Stream } from './stream.ts';
+import type { StreamConfig } from './stream-types.ts';
+import { Table } from './table.ts';
+import { Timeline } from './timeline.ts';
+
+/** Where messages go that the hub will never take. */
+export const DEAD_LETTER_STREAM = 'dead_letter';
+const DEAD_LETTER_BYTES_MAX = 16 * 1024 * 1024;
+/** How often ages, the wall clock and the room on the disk are looked at. */
+const TICK_MS = 1_000;
+/** What a disk that cannot be asked is taken for. */
+const DISK_SHARE = 0.5;
+
+/** A stream as the configuration gives it; `maxBytes` undefined takes an equal part of half the disk. */
+export type StreamOrder = Omit<StreamConfig, 'maxBytes'> & {
+  readonly maxBytes: number | undefined;
+};
+
+export interface JetStreamOptions {
+  readonly dataDir: string;
+  readonly commitIntervalMs: number;
+  readonly streams: readonly StreamOrder[];
+  /** Streams that the hub gets, and how long it may ask for them again. */
+  readonly forwards: ReadonlyMap<string, { readonly graceMs: number }>;
+  readonly onFatal: (error: Error) => void;
+  /** A new random name for an epoch. */
+  readonly newEpoch: () => string;
+  readonly limits?: Partial<StoreLimits>;
+  /** For simulations: other ways to sync and to checkpoint. */
+  readonly parts?: {
+    disk(databasePath: string): Disk;
+    checkpointer(db: ReturnType<typeof openDatabase>): Checkpointer;
+  };
+}
+
+export interface JetStreamDeps {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+interface StreamRow {
+  readonly id: number;
+  readonly name: string;
+  readonly config: string;
+  readonly created_ms: number;
+}
+
+export class JetStream {
+  readonly #deps: JetStreamDeps;
+  readonly #options: JetStreamOptions;
+  readonly #lock: { close(): void };
+  readonly store: Store;
+  readonly timeline: Timeline;
+  readonly #streams = new Map<string, Stream>();
+  readonly #unsubscribe = new Map<string, Cancel[]>();
+  #stopTicking: Cancel = () => {};
+
+  /** Opens the data directory. Throws DataDirInUseError, SchemaTooNewError, or SQLite's error on a damaged file. */
+  constructor(options: JetStreamOptions, deps: JetStreamDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
+    this.#lock = lockFile(join(options.dataDir, 'lock'));
+    try {
+      const path = join(options.dataDir, 'mangrove.db');
+      const db = openDatabase(path);
+      // What a crash left in the WAL may be in the page cache only: on the disk with it, before anything relies on it.
+      db.pragma('wal_checkpoint(TRUNCATE)');
+      migrate(db);
+      this.store = this.#openStore(db, path);
+      this.timeline = db
+        .transaction(() => {
+          const timeline = new Timeline(db, deps.clock, newestTs(db));
+          this.#openStreams(timeline);
+          return timeline;
+        })
+        .immediate();
+    } catch (error) {
+      this.#lock.close();
+      throw error;
+    }
+  }
+
+  #openStore(db: ReturnType<typeof openDatabase>, path: string): Store {
+    const { parts, limits, commitIntervalMs, onFatal } = this.#options;
+    const disk = parts?.disk(path) ?? new FileDisk(path);
+    // On a small disk the WAL takes no more than a share of it.
+    const walBytesMax = Math.min(STORE_LIMITS.walBytesMax, Math.floor(disk.room().totalBytes / 16));
+    return new Store(
+      {
+        db,
+        disk,
+        clock: this.#deps.clock,
+        checkpointer: parts?.checkpointer(db) ?? new WorkerCheckpointer(path),
+      },
+      {
+        commitIntervalMs,
+        limits: { walBytesMax, ...limits },
+        onFatal,
+        onFull: (error) => this.#full(error),
+      },
+    );
+  }
+
+  #openStreams(timeline: Timeline): void {
+    const { db } = this.store;
+    const rows = db
+      .prepare<[], StreamRow>('SELECT id, name, config, created_ms FROM stream ORDER BY id')
+      .all();
+    const known = new Map(rows.map((row) => [row.name, row]));
+    for (const config of this.#configs()) {
+      const row = known.get(config.name) ?? this.#createRow(config);
+      known.delete(config.name);
+      db.prepare('UPDATE stream SET config = ? WHERE id = ?').run(JSON.stringify(config), row.id);
+      this.#open(timeline, row, config);
+    }
+    for (const row of known.values()) {
+      this.#deps.log.warn(
+        { stream: row.name, hint: `add [[stream]] name = "${row.name}" again to use it` },
+        'a stream on the disk is not in the configuration: its messages stay, it takes no new ones',
+      );
+    }
+  }
+
+  #configs(): StreamConfig[] {
+    const { streams, forwards } = this.#options;
+    const orders: StreamOrder[] = [...streams];
+    if (forwards.size > 0) orders.push(deadLetterOrder());
+    const sharing = orders.filter((order) => order.maxBytes === undefined).length;
+    const disk = this.store.usage();
+    const share = ((disk.availableBytes + disk.databaseBytes) * DISK_SHARE) / Math.max(1, sharing);
+    return orders.map((order) => ({ ...order, maxBytes: order.maxBytes ?? Math.floor(share) }));
+  }
+
+  #createRow(config: StreamConfig): StreamRow {
+    const { db } = this.store;
+    const created = this.#deps.clock.wallMs();
+    const { lastInsertRowid } = db
+      .prepare('INSERT INTO stream (name, config, created_ms) VALUES (?, ?, ?)')
+      .run(config.name, JSON.stringify(config), Math.floor(created));
+    createMessageTable(db, Number(lastInsertRowid));
+    return {
+      id: Number(lastInsertRowid),
+      name: config.name,
+      config: '',
+      created_ms: Math.floor(created),
+    };
+  }
+
+  #open(timeline: Timeline, row: StreamRow, config: StreamConfig): Stream {
+    const { broker, clock, log } = this.#deps;
+    const stream = new Stream(
+      {
+        store: this.store,
+        timeline,
+        log,
+        publishDeadLetter: (message, receipt) => void broker.publish(message, receipt),
+      },
+      {
+        id: row.id,
+        createdMs: row.created_ms,
+        config,
+        epoch: this.#options.newEpoch(),
+        graceMs: this.#options.forwards.get(config.name)?.graceMs ?? null,
+        duplicates: new DuplicateWindow(clock, config.duplicateWindowMs, config.duplicateIdsMax),
+      },
+    );
+    this.#streams.set(config.name, stream);
+    return stream;
+  }
+
+  /** Makes the new epochs durable, then lets messages in. Resolves when the first may be accepted. */
+  async start(): Promise<void> {
+    await this.store.begin();
+    for (const stream of this.#streams.values()) this.#subscribe(stream);
+    this.#stopTicking = every(this.#deps.clock, TICK_MS, () => this.#tick());
+  }
+
+  #subscribe(stream: Stream): void {
+    this.#unsubscribe.set(
+      stream.name,
+      stream.config.subjects.map((subject) => this.#deps.broker.subscribe(subject, stream)),
+    );
+  }
+
+  /** Every stream, in the order of the configuration. */
+  get streams(): readonly Stream[] {
+    return [...this.#streams.values()];
+  }
+
+  stream(name: string): Stream | undefined {
+    return this.#streams.get(name);
+  }
+
+  /** A durable map for another part; `name` is its own. */
+  table(name: string): Table {
+    return new Table(this.store, name);
+  }
+
+  /** Creates a stream at run time; durable with its epoch when the promise resolves. */
+  async create(order: StreamOrder): Promise<Stream> {
+    const config = { ...order, maxBytes: order.maxBytes ?? this.#configs()[0]?.maxBytes ?? 0 };
+    const { db } = this.store;
+    const stream = db
+      .transaction(() => this.#open(this.timeline, this.#createRow(config), config))
+      .immediate();
+    await this.store.begin();
+    this.#subscribe(stream);
+    return stream;
+  }
+
+  /** Deletes a stream and its messages. Its epochs stay known: a later stream of that name is another one. */
+  async delete(name: string): Promise<void> {
+    const stream = this.#streams.get(name);
+    if (stream === undefined) return;
+    for (const cancel of this.#unsubscribe.get(name) ?? []) cancel();
+    this.#unsubscribe.delete(name);
+    // What it has accepted is answered first.
+    await new Promise<void>((resolve) => this.store.whenDurable(() => resolve()));
+    this.#streams.delete(name);
+    const { db } = this.store;
+    db.transaction(() => {
+      db.exec(`DROP TABLE ${messageTable(stream.id)}`);
+      for (const table of ['subject', 'gap', 'grace']) {
+        db.prepare(`DELETE FROM ${table} WHERE stream_id = ?`).run(stream.id);
+      }
+      db.prepare('DELETE FROM stream WHERE id = ?').run(stream.id);
+    }).immediate();
+    await this.store.begin();
+  }
+
+  #tick(): void {
+    if (this.store.failed !== undefined) return;
+    const stepMs = this.timeline.observe();
+    if (stepMs !== 0) {
+      this.#deps.log.warn(
+        { stepMs: Math.round(stepMs), synced: this.timeline.synced },
+        'the wall clock was set: stored messages of this start get their time by it',
+      );
+      this.store.queue(this.#timelineRow, 0, 0);
+    }
+    for (const stream of this.#streams.values()) stream.tick();
+    this.store.refreshRoom();
+  }
+
+  /** The boot row travels in the store's transactions like everything else. */
+  readonly #timelineRow = {
+    write: (): void => this.timeline.save(),
+    writeRemovals: (): void => {},
+    committed: (): undefined => undefined,
+    refused: (): void => {},
+  };
+
+  #full(error: PublishError | null): void {
+    if (error !== null) for (const stream of this.#streams.values()) stream.reclaim();
+  }
+
+  /** Stops taking messages in, makes durable what was taken, and closes the database. */
+  async stop(): Promise<void> {
+    this.#stopTicking();
+    for (const cancels of this.#unsubscribe.values()) for (const cancel of cancels) cancel();
+    this.#unsubscribe.clear();
+    if (this.store.failed === undefined) {
+      for (const stream of this.#streams.values()) stream.saveAll();
+      this.store.queue(this.#timelineRow, 0, 0);
+    }
+    await this.store.stop();
+    await this.store.close();
+    this.#lock.close();
+  }
+}
+
+function deadLetterOrder(): StreamOrder {
+  return {
+    name: DEAD_LETTER_STREAM,
+    subjects: ['$DEAD.>'],
+    retention: 'limits',
+    storage: 'file',
+    maxAgeMs: undefined,
+    maxBytes: DEAD_LETTER_BYTES_MAX,
+    maxMsgs: undefined,
+    discard: 'old',
+    duplicateWindowMs: 0,
+    duplicateIdsMax: 0,
+  };
+}
+
+/** The newest store time in any stream. */
+function newestTs(db: ReturnType<typeof openDatabase>): number {
+  const ids = db.prepare<[], { id: number }>('SELECT id FROM stream').all();
+  return ids.reduce((newest, { id }) => {
+    const row = db
+      .prepare<[], { ts: number }>(`SELECT ts FROM ${messageTable(id)} ORDER BY seq DESC LIMIT 1`)
+      .get();
+    return Math.max(newest, row?.ts ?? 0);
+  }, 0);
+}

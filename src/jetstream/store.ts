@@ -1,0 +1,406 @@
+// The store: one SQLite database for everything durable, committed in groups. What a turn of the event loop has queued
+// goes into one transaction; then one fdatasync of the WAL, off the loop and at most one at a time, makes it durable.
+//
+// Why a callback of `whenDurable` never comes too early: a batch is numbered when its transaction has committed, that
+// is, when SQLite has written its frames to the WAL. A sync covers the batches committed before it started, and only
+// its return moves the watermark. While a sync runs, queued work waits (unless much of it does), so a slow disk makes
+// the batches bigger, not the throughput smaller. A failed sync or I/O error is fatal: what is on the disk is then
+// unknown, nothing is acknowledged any more, and the process must end and read the disk again.
+
+import type { Database } from 'better-sqlite3';
+import { assert } from '../assert.ts';
+import type { Cancel, Clock } from '../clock.ts';
+import { PublishError } from '../message.ts';
+import type { Checkpointer } from './checkpointer.ts';
+import type { Disk } from './disk.ts';
+import { Room } from './room.ts';
+
+/** Something that writes into the store's transactions. It keeps what it has queued until it is told the outcome. */
+export interface Participant {
+  /** Writes everything queued; runs inside a transaction that may still be rolled back. */
+  write(): void;
+  /** Writes only what frees room (deletes, marks), after a transaction has failed for lack of it. */
+  writeRemovals(): void;
+  /** The transaction is in: forget what was queued. Returns what to do once it is on the disk. */
+  committed(): (() => void) | undefined;
+  /** Nothing queued fits on the disk: forget the additions and tell whoever waits. Removals stay queued. */
+  refused(error: PublishError): void;
+}
+
+export interface StoreLimits {
+  /** Queued messages at which a transaction starts although a sync is running: bounds one turn's work (about 1 ms). */
+  readonly commitRows: number;
+  /** Messages queued or not yet synced; more are refused. A card that stalls for seconds must not eat the memory. */
+  readonly undurableMessagesMax: number;
+  /** Bytes queued or not yet synced; more are refused. */
+  readonly undurableBytesMax: number;
+  /** WAL size at which commits rest for a checkpoint. Small: one bad frame makes SQLite drop all that follow it. */
+  readonly walBytesMax: number;
+}
+
+export const STORE_LIMITS: StoreLimits = {
+  commitRows: 512,
+  undurableMessagesMax: 100_000,
+  undurableBytesMax: 16 * 1024 * 1024,
+  walBytesMax: 4 * 1024 * 1024,
+};
+
+const PAGE_BYTES = 4096;
+/** How long to wait for another program that holds the write lock. */
+const BUSY_RETRY_MS = 20;
+
+type Waiter = (error: PublishError | null) => void;
+
+interface Batch {
+  readonly number: number;
+  readonly messages: number;
+  readonly bytes: number;
+  readonly done: (() => void)[];
+}
+
+export interface StoreParts {
+  readonly db: Database;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly checkpointer: Checkpointer;
+}
+
+export interface StoreOptions {
+  /** Wait this long for more before a commit; 0 commits at the end of the turn. */
+  readonly commitIntervalMs: number;
+  readonly limits?: Partial<StoreLimits>;
+  /** The disk can no longer be trusted. Called once; afterwards nothing is ever acknowledged. */
+  readonly onFatal: (error: Error) => void;
+  /** The disk became full (with the reason) or has room again (null). */
+  readonly onFull: (error: PublishError | null) => void;
+}
+
+export class Store {
+  readonly db: Database;
+  readonly #disk: Disk;
+  readonly #clock: Clock;
+  readonly #checkpointer: Checkpointer;
+  readonly #options: StoreOptions;
+  readonly #limits: StoreLimits;
+  readonly #room: Room;
+
+  #dirty = new Set<Participant>();
+  #waiters: Waiter[] = [];
+  #queuedMessages = 0;
+  #queuedBytes = 0;
+  #scheduled = false;
+  #cancelInterval: Cancel | undefined;
+
+  #batches: Batch[] = [];
+  #committed = 0;
+  #durable = 0;
+  #undurableMessages = 0;
+  #undurableBytes = 0;
+  #syncing = false;
+  #resting = false;
+  #wantCheckpoint = false;
+  #afterCheckpoint: (() => void)[] = [];
+  #walBytesGuess = 0;
+  #stopped = false;
+  #failed: Error | undefined;
+
+  /** For /varz: what the store did since the start. */
+  readonly counters = { commits: 0, syncs: 0, checkpoints: 0, refused: 0, checkpointErrors: 0 };
+
+  constructor(parts: StoreParts, options: StoreOptions) {
+    this.db = parts.db;
+    this.#disk = parts.disk;
+    this.#clock = parts.clock;
+    this.#checkpointer = parts.checkpointer;
+    this.#options = options;
+    this.#limits = { ...STORE_LIMITS, ...options.limits };
+    this.#room = new Room(parts.db, parts.disk);
+  }
+
+  /** Why additions are refused just now, or null. */
+  get full(): PublishError | null {
+    return this.#room.full;
+  }
+
+  get failed(): Error | undefined {
+    return this.#failed;
+  }
+
+  get undurableMessages(): number {
+    return this.#undurableMessages + this.#queuedMessages;
+  }
+
+  /** Bytes of the database file, and of the file system that are still free. */
+  usage(): { databaseBytes: number; availableBytes: number } {
+    return this.#room.usage();
+  }
+
+  /** Asks whether a message of `bytes` may be queued now; the error says why not. */
+  admit(bytes: number): PublishError | null {
+    if (this.#failed !== undefined) return new PublishError(503, 10077, 'the store has failed');
+    if (this.#room.full !== null) {
+      this.counters.refused++;
+      return this.#room.full;
+    }
+    const { undurableMessagesMax, undurableBytesMax } = this.#limits;
+    if (
+      this.#undurableMessages + this.#queuedMessages >= undurableMessagesMax ||
+      this.#undurableBytes + this.#queuedBytes + bytes > undurableBytesMax
+    ) {
+      this.counters.refused++;
+      return new PublishError(429, 10167, 'too many requests: the disk has not caught up');
+    }
+    return null;
+  }
+
+  /** Queues `participant` for the next transaction, with so many more messages and bytes. */
+  queue(participant: Participant, messages: number, bytes: number): void {
+    this.#dirty.add(participant);
+    this.#queuedMessages += messages;
+    this.#queuedBytes += bytes;
+    this.#schedule();
+  }
+
+  /**
+   * Calls `done(null)` once everything queued up to now is on the disk, or `done(error)` if it was refused. Callbacks
+   * run in order; at once when nothing is pending. After a fatal error never.
+   */
+  whenDurable(done: Waiter): void {
+    if (this.#failed !== undefined) return;
+    if (this.#dirty.size > 0) {
+      this.#waiters.push(done);
+    } else {
+      const last = this.#batches.at(-1);
+      if (last === undefined) done(null);
+      else last.done.push(() => done(null));
+    }
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#failed !== undefined) return;
+    this.#scheduled = true;
+    const turn = (): void => {
+      this.#scheduled = false;
+      this.#cancelInterval = undefined;
+      this.#turn();
+    };
+    if (this.#options.commitIntervalMs === 0) this.#clock.soon(turn);
+    else this.#cancelInterval = this.#clock.after(this.#options.commitIntervalMs, turn);
+  }
+
+  #turn(): void {
+    if (this.#failed !== undefined || this.#resting || this.#dirty.size === 0) return;
+    // A running sync is worth waiting for: the next one then covers more.
+    if ((this.#syncing || this.#wantCheckpoint) && this.#queuedMessages < this.#limits.commitRows)
+      return;
+    if (this.#wantCheckpoint && this.#batches.length > 0) return;
+    this.#commit();
+    this.#sync();
+  }
+
+  #commit(): void {
+    const participants = [...this.#dirty];
+    try {
+      this.#transaction(() => participants.forEach((participant) => participant.write()));
+    } catch (error) {
+      if (codeOf(error).startsWith('SQLITE_BUSY')) {
+        this.#scheduled = true;
+        this.#clock.after(BUSY_RETRY_MS, () => {
+          this.#scheduled = false;
+          this.#turn();
+        });
+        return;
+      }
+      if (codeOf(error) !== 'SQLITE_FULL') return this.fail(error);
+      return this.#refuse(participants);
+    }
+    this.#close(participants, this.#waiters);
+    this.#waiters = [];
+  }
+
+  /** Ends a transaction that committed: what it wrote becomes a batch that waits for the disk. */
+  #close(participants: Participant[], waiters: Waiter[]): void {
+    const done = waiters.map((waiter) => () => waiter(null));
+    for (const participant of participants) {
+      this.#dirty.delete(participant);
+      const after = participant.committed();
+      if (after !== undefined) done.unshift(after);
+    }
+    this.#batches.push({
+      number: ++this.#committed,
+      messages: this.#queuedMessages,
+      bytes: this.#queuedBytes,
+      done,
+    });
+    this.counters.commits++;
+    this.#undurableMessages += this.#queuedMessages;
+    this.#undurableBytes += this.#queuedBytes;
+    // Each transaction writes the pages it touched: the data, and about three for the tables' right edges.
+    this.#walBytesGuess += this.#queuedBytes * 1.25 + 3 * PAGE_BYTES * participants.length;
+    this.#queuedMessages = 0;
+    this.#queuedBytes = 0;
+    if (this.#walBytesGuess > this.#limits.walBytesMax) {
+      this.#walBytesGuess = this.#room.walBytes();
+      if (this.#walBytesGuess > this.#limits.walBytesMax) this.#wantCheckpoint = true;
+    }
+  }
+
+  /** No room: refuses the additions, and commits the removals alone, or nothing would ever be freed. */
+  #refuse(participants: Participant[]): void {
+    const wasFull = this.#room.full !== null;
+    const error = this.#room.becameFull();
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    this.#queuedMessages = 0;
+    this.#queuedBytes = 0;
+    this.counters.refused++;
+    for (const participant of participants) participant.refused(error);
+    this.#commitRemovals(participants);
+    for (const waiter of waiters) waiter(error);
+    if (!wasFull) {
+      this.#options.onFull(error);
+      this.#clock.after(0, () => this.#recover());
+    }
+  }
+
+  #commitRemovals(participants: Participant[]): void {
+    try {
+      this.#transaction(() => participants.forEach((participant) => participant.writeRemovals()));
+      this.#close(participants, []);
+    } catch (error) {
+      // Not even removals fit: they stay queued; checkpointing makes the room for them.
+      if (codeOf(error) !== 'SQLITE_FULL') this.fail(error);
+    }
+  }
+
+  /** While the disk is full: frees what can be freed, and looks twice a second whether there is room again. */
+  #recover(): void {
+    if (this.#failed !== undefined || this.#stopped || this.#room.full === null) return;
+    this.#room.giveBack();
+    this.#checkpoint(() => {
+      if (this.#dirty.size > 0) this.#commitRemovals([...this.#dirty]);
+      if (this.#failed !== undefined) return;
+      this.#sync();
+      if (this.#room.tryResume()) {
+        this.#options.onFull(null);
+        this.#turn();
+      } else {
+        this.#options.onFull(this.#room.full);
+        this.#clock.after(500, () => this.#recover());
+      }
+    });
+  }
+
+  /** Tells the room how much disk there is; call it every few seconds. */
+  refreshRoom(): void {
+    if (this.#failed === undefined && !this.#resting) this.#room.refresh();
+  }
+
+  #transaction(body: () => void): void {
+    this.db.exec('BEGIN IMMEDIATE');
+    try {
+      body();
+      this.db.exec('COMMIT');
+    } catch (error) {
+      if (this.db.inTransaction) this.db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  #sync(): void {
+    if (this.#syncing || this.#failed !== undefined) return;
+    if (this.#committed === this.#durable) return this.#synced();
+    const covers = this.#committed;
+    this.#syncing = true;
+    this.#disk.syncWal((error) => {
+      this.#syncing = false;
+      if (error !== null) return this.fail(error);
+      if (this.#failed !== undefined) return;
+      this.counters.syncs++;
+      this.#advance(covers);
+      this.#synced();
+    });
+  }
+
+  #advance(covers: number): void {
+    assert(covers >= this.#durable, 'the durable watermark never moves back');
+    this.#durable = covers;
+    while (this.#batches.length > 0) {
+      const batch = this.#batches[0];
+      if (batch === undefined || batch.number > covers) break;
+      this.#batches.shift();
+      this.#undurableMessages -= batch.messages;
+      this.#undurableBytes -= batch.bytes;
+      for (const done of batch.done) done();
+    }
+  }
+
+  /** Nothing is being synced: go on with what has queued meanwhile, or rest for a checkpoint. */
+  #synced(): void {
+    if (this.#committed > this.#durable) return this.#sync();
+    if (this.#wantCheckpoint && !this.#resting) return this.#checkpoint(() => {});
+    if (this.#dirty.size > 0 && this.#options.commitIntervalMs === 0) this.#turn();
+  }
+
+  /** Commits rest while the checkpointer copies the WAL into the database; then they go on. */
+  #checkpoint(then: () => void): void {
+    this.#afterCheckpoint.push(then);
+    if (this.#resting) return;
+    this.#wantCheckpoint = false;
+    this.#resting = true;
+    this.#checkpointer.run((error) => {
+      this.#resting = false;
+      this.#walBytesGuess = 0;
+      if (error !== null) this.counters.checkpointErrors++;
+      else this.counters.checkpoints++;
+      if (error !== null && codeOf(error).startsWith('SQLITE_IOERR')) return this.fail(error);
+      const after = this.#afterCheckpoint;
+      this.#afterCheckpoint = [];
+      for (const fn of after) fn();
+      this.#turn();
+    });
+  }
+
+  /** Something found the disk untrustworthy; see `onFatal`. */
+  fail(cause: unknown): void {
+    if (this.#failed !== undefined) return;
+    this.#failed = cause instanceof Error ? cause : new Error(String(cause));
+    this.#batches = [];
+    this.#waiters = [];
+    this.#cancelInterval?.();
+    this.#options.onFatal(this.#failed);
+  }
+
+  /** Syncs what was written before or beside the store's own transactions: new epochs, above all. */
+  begin(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#batches.push({ number: ++this.#committed, messages: 0, bytes: 0, done: [resolve] });
+      this.#sync();
+    });
+  }
+
+  /** Makes everything queued durable, then resolves. The database stays open; `close` follows. */
+  stop(): Promise<void> {
+    this.#stopped = true;
+    return new Promise((resolve) => {
+      if (this.#failed !== undefined) return resolve();
+      const finish = (): void => this.whenDurable(() => resolve());
+      if (this.#resting) this.#afterCheckpoint.push(finish);
+      else finish();
+      this.#turn();
+    });
+  }
+
+  /** Closes the database; SQLite checkpoints it. Nothing may be queued any more. */
+  async close(): Promise<void> {
+    this.#stopped = true;
+    this.#failed ??= new Error('the store is closed');
+    await this.#checkpointer.close();
+    this.#disk.close();
+    this.db.close();
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}

@@ -1,0 +1,141 @@
+// The totals of one stream: how many messages and bytes, from which sequence to which. They are right in memory at
+// every moment, and written when they were last changed by a removal, or after many inserts, together with the sequence
+// they count up to; a start adds the few rows behind that one.
+
+import type { Database, Statement } from 'better-sqlite3';
+import type { Rows } from './rows.ts';
+import type { Subjects } from './subjects.ts';
+
+/** Inserts after which the totals are written: what a start has to count, some 50 ms. */
+const COUNT_ROWS = 50_000;
+const SCAN_ROWS = 5_000;
+
+interface TotalsRow {
+  first_seq: number;
+  counted_seq: number;
+  messages: number;
+  bytes: number;
+  last_seq: number;
+}
+
+export class Totals {
+  readonly #save: Statement<[number, number, number, number, number, number]>;
+  readonly #streamId: number;
+  #countedSeq: number;
+  firstSeq: number;
+  lastSeq: number;
+  messages: number;
+  bytes: number;
+  /** Whether a removal waits to be written. */
+  changed = false;
+
+  constructor(db: Database, streamId: number, row: TotalsRow) {
+    this.#streamId = streamId;
+    this.#save = db.prepare(
+      'UPDATE stream SET first_seq = ?, counted_seq = ?, messages = ?, bytes = ?, last_seq = ? WHERE id = ?',
+    );
+    this.#countedSeq = row.counted_seq;
+    this.firstSeq = row.first_seq;
+    this.lastSeq = row.last_seq;
+    this.messages = row.messages;
+    this.bytes = row.bytes;
+  }
+
+  /** Whether enough was added to be written down. */
+  get due(): boolean {
+    return this.lastSeq - this.#countedSeq >= COUNT_ROWS;
+  }
+
+  /** Numbers one more message. */
+  add(bytes: number): number {
+    this.messages++;
+    this.bytes += bytes;
+    return ++this.lastSeq;
+  }
+
+  /** The last message was refused after all. */
+  takeBack(bytes: number): void {
+    this.lastSeq--;
+    this.remove(bytes);
+  }
+
+  remove(bytes: number): void {
+    this.messages--;
+    this.bytes -= bytes;
+  }
+
+  /** Part of a transaction that writes everything counted. */
+  save(): void {
+    this.#save.run(
+      this.firstSeq,
+      this.lastSeq,
+      this.messages,
+      this.bytes,
+      this.lastSeq,
+      this.#streamId,
+    );
+  }
+
+  saved(): void {
+    this.#countedSeq = this.lastSeq;
+  }
+}
+
+/** Reads the totals and counts the rows stored since they were written, subjects included. */
+export function readTotals(
+  db: Database,
+  streamId: number,
+  name: string,
+  rows: Rows,
+  subjects: Subjects,
+): Totals {
+  const row = db
+    .prepare<[number], TotalsRow>(
+      'SELECT first_seq, counted_seq, messages, bytes, last_seq FROM stream WHERE id = ?',
+    )
+    .get(streamId);
+  if (row === undefined) throw new Error(`stream ${name} has no row`);
+  const totals = new Totals(db, streamId, row);
+  const bounds = rows.bounds();
+  totals.lastSeq = Math.max(
+    row.last_seq,
+    bounds.last ?? 0,
+    numberedBefore(db, name, streamId, row, bounds.last),
+  );
+  for (let next = row.counted_seq + 1; ;) {
+    const extents = rows.extents(next, totals.lastSeq, SCAN_ROWS);
+    for (const extent of extents) {
+      const subject = subjects.byId(extent.subjectId);
+      if (subject !== undefined) subjects.count(subject, 1);
+      totals.messages++;
+      totals.bytes += extent.bytes + (subject?.subject.length ?? 0);
+    }
+    const last = extents.at(-1);
+    if (last === undefined) break;
+    next = last.seq + 1;
+  }
+  // The first row may lie behind what was written down: a salvaged or trimmed stream begins at its first record.
+  const first = rows.next(totals.firstSeq);
+  totals.firstSeq = first ?? totals.lastSeq + 1;
+  return totals;
+}
+
+/**
+ * The last sequence that may have been given out although its row is lost: an epoch that began beyond all rows was
+ * durable before its first number was used, so its numbers are not used again.
+ */
+function numberedBefore(
+  db: Database,
+  name: string,
+  streamId: number,
+  row: TotalsRow,
+  lastRow: number | null,
+): number {
+  const epoch = db
+    .prepare<[string, number], { first: number | null }>(
+      'SELECT max(first_seq) AS first FROM epoch WHERE stream = ? AND stream_id = ?',
+    )
+    .get(name, streamId);
+  const first = epoch?.first ?? 0;
+  return first > Math.max(row.last_seq, lastRow ?? 0) + 1 ? first : 0;
+}

@@ -12,6 +12,7 @@ import { lockFile, openDatabase } from './database.ts';
 import { FileDisk, type Disk } from './disk.ts';
 import { DuplicateWindow } from './duplicates.ts';
 import { createMessageTable, messageTable, migrate } from './schema.ts';
+import { isDamage, isMarkedDamaged, markDamaged, salvage } from './salvage.ts';
 import { Store, STORE_LIMITS, type StoreLimits } from './store.ts';
 import { Stream } from './stream.ts';
 import type { StreamConfig } from './stream-types.ts';
@@ -78,21 +79,37 @@ export class JetStream {
     mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
     this.#lock = lockFile(join(options.dataDir, 'lock'));
     try {
-      const path = join(options.dataDir, 'mangrove.db');
-      const db = openDatabase(path);
-      // What a crash left in the WAL may be in the page cache only: on the disk with it, before anything relies on it.
-      db.pragma('wal_checkpoint(TRUNCATE)');
-      migrate(db);
-      this.store = this.#openStore(db, path);
-      this.timeline = db
-        .transaction(() => {
-          const timeline = new Timeline(db, deps.clock, newestTs(db));
-          this.#openStreams(timeline);
-          return timeline;
-        })
-        .immediate();
+      if (isMarkedDamaged(options.dataDir)) salvage(options.dataDir, deps.log);
+      try {
+        [this.store, this.timeline] = this.#openAll();
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        salvage(options.dataDir, deps.log);
+        [this.store, this.timeline] = this.#openAll();
+      }
     } catch (error) {
       this.#lock.close();
+      throw error;
+    }
+  }
+
+  #openAll(): [Store, Timeline] {
+    const path = join(this.#options.dataDir, 'mangrove.db');
+    const db = openDatabase(path);
+    try {
+      // What a crash left in the WAL may be in the page cache only: to the disk with it, before anything relies on it.
+      db.pragma('wal_checkpoint(TRUNCATE)');
+      migrate(db);
+      const store = this.#openStore(db, path);
+      const begin = db.transaction(() => {
+        const timeline = new Timeline(db, this.#deps.clock, newestTs(db));
+        this.#streams.clear();
+        this.#openStreams(store, timeline);
+        return timeline;
+      });
+      return [store, begin.immediate()];
+    } catch (error) {
+      db.close();
       throw error;
     }
   }
@@ -112,23 +129,26 @@ export class JetStream {
       {
         commitIntervalMs,
         limits: { walBytesMax, ...limits },
-        onFatal,
+        onFatal: (error) => {
+          if (isDamage(error)) markDamaged(this.#options.dataDir);
+          onFatal(error);
+        },
         onFull: (error) => this.#full(error),
       },
     );
   }
 
-  #openStreams(timeline: Timeline): void {
-    const { db } = this.store;
+  #openStreams(store: Store, timeline: Timeline): void {
+    const { db } = store;
     const rows = db
       .prepare<[], StreamRow>('SELECT id, name, config, created_ms FROM stream ORDER BY id')
       .all();
     const known = new Map(rows.map((row) => [row.name, row]));
-    for (const config of this.#configs()) {
-      const row = known.get(config.name) ?? this.#createRow(config);
+    for (const config of this.#configs(store)) {
+      const row = known.get(config.name) ?? this.#createRow(store, config);
       known.delete(config.name);
       db.prepare('UPDATE stream SET config = ? WHERE id = ?').run(JSON.stringify(config), row.id);
-      this.#open(timeline, row, config);
+      this.#open({ store, timeline }, row, config);
     }
     for (const row of known.values()) {
       this.#deps.log.warn(
@@ -138,18 +158,17 @@ export class JetStream {
     }
   }
 
-  #configs(): StreamConfig[] {
+  #configs(store: Store): StreamConfig[] {
     const { streams, forwards } = this.#options;
     const orders: StreamOrder[] = [...streams];
     if (forwards.size > 0) orders.push(deadLetterOrder());
     const sharing = orders.filter((order) => order.maxBytes === undefined).length;
-    const disk = this.store.usage();
+    const disk = store.usage();
     const share = ((disk.availableBytes + disk.databaseBytes) * DISK_SHARE) / Math.max(1, sharing);
     return orders.map((order) => ({ ...order, maxBytes: order.maxBytes ?? Math.floor(share) }));
   }
 
-  #createRow(config: StreamConfig): StreamRow {
-    const { db } = this.store;
+  #createRow({ db }: Store, config: StreamConfig): StreamRow {
     const created = this.#deps.clock.wallMs();
     const { lastInsertRowid } = db
       .prepare('INSERT INTO stream (name, config, created_ms) VALUES (?, ?, ?)')
@@ -163,12 +182,11 @@ export class JetStream {
     };
   }
 
-  #open(timeline: Timeline, row: StreamRow, config: StreamConfig): Stream {
+  #open(on: { store: Store; timeline: Timeline }, row: StreamRow, config: StreamConfig): Stream {
     const { broker, clock, log } = this.#deps;
     const stream = new Stream(
       {
-        store: this.store,
-        timeline,
+        ...on,
         log,
         publishDeadLetter: (message, receipt) => void broker.publish(message, receipt),
       },
@@ -215,10 +233,13 @@ export class JetStream {
 
   /** Creates a stream at run time; durable with its epoch when the promise resolves. */
   async create(order: StreamOrder): Promise<Stream> {
-    const config = { ...order, maxBytes: order.maxBytes ?? this.#configs()[0]?.maxBytes ?? 0 };
+    const config = {
+      ...order,
+      maxBytes: order.maxBytes ?? this.#configs(this.store)[0]?.maxBytes ?? 0,
+    };
     const { db } = this.store;
     const stream = db
-      .transaction(() => this.#open(this.timeline, this.#createRow(config), config))
+      .transaction(() => this.#open(this, this.#createRow(this.store, config), config))
       .immediate();
     await this.store.begin();
     this.#subscribe(stream);

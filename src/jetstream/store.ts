@@ -14,6 +14,7 @@ import { PublishError } from '../message.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Disk } from './disk.ts';
 import { Room } from './room.ts';
+import { isDamage } from './salvage.ts';
 
 /** Something that writes into the store's transactions. It keeps what it has queued until it is told the outcome. */
 export interface Participant {
@@ -359,6 +360,17 @@ export class Store {
       for (const fn of after) fn();
       this.#turn();
     });
+  }
+
+  /** Runs a read; damage that it finds is fatal and reads as `fallback`. */
+  guard<T>(fallback: T, read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.fail(error);
+      return fallback;
+    }
   }
 
   /** Something found the disk untrustworthy; see `onFatal`. */

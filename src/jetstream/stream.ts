@@ -146,7 +146,8 @@ export class Stream implements Participant {
   }
 
   #timeOf(seq: number): number | null {
-    const extent = this.#rows.extents(seq, this.#durableSeq, 1)[0];
+    const { store } = this.#parts;
+    const extent = store.guard(undefined, () => this.#rows.extents(seq, this.#durableSeq, 1)[0]);
     return extent === undefined ? null : this.#parts.timeline.wall(extent.ts).timeMs;
   }
 
@@ -201,7 +202,7 @@ export class Stream implements Participant {
       return new PublishError(400, 10054, 'message size exceeds maximum allowed');
     }
     if (this.config.discard === 'new' && !this.#retention.fits(bytes)) {
-      this.#retention.makeRoom(bytes, this.#standing);
+      this.#parts.store.guard(undefined, () => this.#retention.makeRoom(bytes, this.#standing));
       if (!this.#retention.fits(bytes)) {
         const what = this.#totals.bytes + bytes > this.config.maxBytes ? 'bytes' : 'messages';
         return new PublishError(503, 10077, `maximum ${what} exceeded`);
@@ -232,12 +233,13 @@ export class Stream implements Participant {
   /** Once a second: drops what is older than max_age. */
   tick(): void {
     if (this.config.maxAgeMs === undefined) return;
-    this.#retention.expire(this.#parts.timeline.now() - this.config.maxAgeMs, this.#standing);
+    const oldestTs = this.#parts.timeline.now() - this.config.maxAgeMs;
+    this.#parts.store.guard(undefined, () => this.#retention.expire(oldestTs, this.#standing));
   }
 
   /** The disk is full: gives back what the hub has already. */
   reclaim(): void {
-    this.#retention.reclaim(this.#standing);
+    this.#parts.store.guard(undefined, () => this.#retention.reclaim(this.#standing));
   }
 
   /** Queues everything that is known in memory only, so that the next start need not count. */
@@ -266,7 +268,7 @@ export class Stream implements Participant {
     this.#retention.committed(this.mark?.seq ?? 0);
     this.#removals.committed();
     const accepted = this.#queue.take();
-    this.#retention.keepLimits(this.#standing);
+    this.#parts.store.guard(undefined, () => this.#retention.keepLimits(this.#standing));
     if (accepted === undefined) return undefined;
     return () => {
       this.#durableSeq = accepted.lastSeq;
@@ -302,6 +304,10 @@ export class Stream implements Participant {
    * about `bytesMax` bytes, at least one if there is one. A record whose CRC is wrong becomes a gap.
    */
   read(afterSeq: number, max: number, bytesMax: number): Entry[] {
+    return this.#parts.store.guard([], () => this.#read(afterSeq, max, bytesMax));
+  }
+
+  #read(afterSeq: number, max: number, bytesMax: number): Entry[] {
     const entries: Entry[] = [];
     let next = afterSeq + 1;
     const from = Math.max(next, this.#totals.firstSeq);
@@ -385,7 +391,7 @@ export class Stream implements Participant {
    * rejects with a PublishError when it is refused. From then on `read` shows a gap in its place.
    */
   deadLetter(seq: number, reason: string): Promise<void> {
-    const row = this.#rows.read(seq, seq, 1, 1)[0];
+    const row = this.#parts.store.guard([], () => this.#rows.read(seq, seq, 1, 1))[0];
     const subject = row === undefined ? undefined : this.#subjects.byId(row.subjectId)?.subject;
     if (row === undefined || subject === undefined) return Promise.resolve();
     const message = {

@@ -34,7 +34,7 @@ export class Table implements Participant {
 
   /** The committed value of `key`. */
   get(key: string): Buffer | undefined {
-    return this.#get.get(this.#name, key)?.value;
+    return this.#store.guard(undefined, () => this.#get.get(this.#name, key)?.value);
   }
 
   /** Writes with the next commit; `Store.whenDurable` tells when it is on the disk, or that it was refused. */
@@ -50,7 +50,7 @@ export class Table implements Participant {
 
   /** Committed rows with from <= key < to in binary order, at most `limit`. */
   range(from: string, to: string, limit: number): Row[] {
-    return this.#range.all(this.#name, from, to, limit);
+    return this.#store.guard([], () => this.#range.all(this.#name, from, to, limit));
   }
 
   write(): void {

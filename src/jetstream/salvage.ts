@@ -1,0 +1,206 @@
+// A damaged database never stops the gateway. Its files are moved aside, every record that can still be read is copied
+// into a new one, and what cannot becomes a gap that the hub is told of. The damaged files stay for a closer look.
+
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Database } from 'better-sqlite3';
+import type { Logger } from '../log.ts';
+import { openDatabase } from './database.ts';
+import { createMessageTable, messageTable, migrate } from './schema.ts';
+
+/** Damaged databases kept in the data directory; the oldest goes when another comes. */
+const KEPT_MAX = 2;
+/** Rows copied in one transaction. */
+const COPY_ROWS = 500;
+const DATABASE = 'mangrove.db';
+const MARKER = 'damaged';
+
+/** Whether `error` says that the database file itself is damaged. */
+export function isDamage(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB';
+}
+
+/** Notes that the next start has to salvage the database. */
+export function markDamaged(dataDir: string): void {
+  writeFileSync(
+    join(dataDir, MARKER),
+    'the database is damaged: the next start copies what can be read\n',
+  );
+}
+
+export function isMarkedDamaged(dataDir: string): boolean {
+  return existsSync(join(dataDir, MARKER));
+}
+
+/** What a salvage brought over. */
+export interface Salvaged {
+  readonly directory: string;
+  readonly messages: number;
+  readonly missing: number;
+}
+
+/** Replaces the database in `dataDir` by a new one with everything that can be read from it. */
+export function salvage(dataDir: string, log: Logger): Salvaged {
+  const directory = moveAside(dataDir);
+  const to = openDatabase(join(dataDir, DATABASE));
+  let result = { messages: 0, missing: 0 };
+  try {
+    migrate(to);
+    result = copyReadable(join(directory, DATABASE), to);
+    to.pragma('wal_checkpoint(TRUNCATE)');
+  } finally {
+    to.close();
+  }
+  rmSync(join(dataDir, MARKER), { force: true });
+  log.error(
+    { ...result, directory, hint: 'check or replace the card; the damaged files can be deleted' },
+    'the database was damaged: what could be read has been copied into a new one',
+  );
+  return { ...result, directory };
+}
+
+function moveAside(dataDir: string): string {
+  const numbers = readdirSync(dataDir)
+    .map((name) => Number(/^damaged-(\d+)$/.exec(name)?.[1]))
+    .filter((number) => number > 0)
+    .sort((a, b) => a - b);
+  for (const number of numbers.slice(0, Math.max(0, numbers.length + 1 - KEPT_MAX))) {
+    rmSync(join(dataDir, `damaged-${number}`), { recursive: true, force: true });
+  }
+  const directory = join(dataDir, `damaged-${(numbers.at(-1) ?? 0) + 1}`);
+  mkdirSync(directory, { mode: 0o700 });
+  for (const suffix of ['', '-wal', '-shm']) {
+    const path = join(dataDir, DATABASE + suffix);
+    if (existsSync(path)) renameSync(path, join(directory, DATABASE + suffix));
+  }
+  return directory;
+}
+
+function copyReadable(path: string, to: Database): { messages: number; missing: number } {
+  const total = { messages: 0, missing: 0 };
+  let from: Database;
+  try {
+    from = openDatabase(path);
+  } catch (error) {
+    if (isDamage(error)) return total;
+    throw error;
+  }
+  try {
+    for (const table of ['epoch', 'gap', 'grace', 'boot', 'subject', 'quarantine', 'kv']) {
+      copyTable(from, to, table);
+    }
+    // Totals are counted anew from the rows that made it.
+    for (const row of readable(from, 'SELECT * FROM stream')) {
+      insert(to, 'stream', { ...row, counted_seq: 0, messages: 0, bytes: 0 });
+      const copied = copyMessages(from, to, Number(row['id']));
+      total.messages += copied.messages;
+      total.missing += copied.missing;
+    }
+    to.exec('UPDATE subject SET count = 0');
+  } finally {
+    from.close();
+  }
+  return total;
+}
+
+type Row = Record<string, unknown>;
+
+/** The rows of a query up to the first damage. */
+function readable(db: Database, sql: string, ...parameters: unknown[]): Row[] {
+  const rows: Row[] = [];
+  try {
+    for (const row of db.prepare<unknown[], Row>(sql).iterate(...parameters)) rows.push(row);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+  }
+  return rows;
+}
+
+function insert(to: Database, table: string, row: Row): void {
+  const columns = Object.keys(row);
+  to.prepare(
+    `INSERT OR REPLACE INTO ${table} (${columns.join(',')}) VALUES (${columns.map(() => '?').join(',')})`,
+  ).run(...Object.values(row));
+}
+
+function copyTable(from: Database, to: Database, table: string): void {
+  to.transaction(() => {
+    for (const row of readable(from, `SELECT * FROM ${table}`)) insert(to, table, row);
+  })();
+}
+
+function copyMessages(
+  from: Database,
+  to: Database,
+  streamId: number,
+): { messages: number; missing: number } {
+  createMessageTable(to, streamId);
+  const table = messageTable(streamId);
+  const last = lastSequence(from, table);
+  let messages = 0;
+  let missing = 0;
+  for (let next = 1; next <= last;) {
+    const rows = readable(
+      from,
+      `SELECT * FROM ${table} WHERE seq >= ? ORDER BY seq LIMIT ?`,
+      next,
+      COPY_ROWS,
+    );
+    to.transaction(() => rows.forEach((row) => insert(to, table, row)))();
+    messages += rows.length;
+    const seq = Number(rows.at(-1)?.['seq'] ?? next - 1);
+    if (rows.length === COPY_ROWS) {
+      next = seq + 1;
+      continue;
+    }
+    const behind = nextReadable(from, table, seq + 1, last);
+    if (behind === null || behind <= seq) break;
+    if (behind > seq + 1) {
+      missing += behind - seq - 1;
+      insert(to, 'gap', {
+        stream_id: streamId,
+        first_seq: seq + 1,
+        last_seq: behind - 1,
+        reason: 'corrupt',
+      });
+    }
+    next = behind;
+  }
+  return { messages, missing };
+}
+
+/** The highest sequence that can be found, whatever is unreadable before it. */
+function lastSequence(from: Database, table: string): number {
+  return Number(
+    readable(from, `SELECT seq FROM ${table} ORDER BY seq DESC LIMIT 1`)[0]?.['seq'] ?? 2 ** 40,
+  );
+}
+
+/** The first sequence from `seq` on that can be read; steps over a damaged page by doubling, then halves back. */
+function nextReadable(from: Database, table: string, seq: number, last: number): number | null {
+  const at = (probe: number): number | null => {
+    const rows = readable(
+      from,
+      `SELECT seq FROM ${table} WHERE seq >= ? ORDER BY seq LIMIT 1`,
+      probe,
+    );
+    return rows[0] === undefined ? null : Number(rows[0]['seq']);
+  };
+  let low = seq;
+  let found = at(seq);
+  for (let step = 1; found === null && seq + step <= last * 2; step *= 2) {
+    low = seq + Math.floor(step / 2);
+    found = at(seq + step);
+    if (found !== null) {
+      let high = seq + step;
+      while (high - low > 1) {
+        const middle = Math.floor((low + high) / 2);
+        const hit = at(middle);
+        if (hit === null) low = middle;
+        else [high, found] = [middle, hit];
+      }
+    }
+  }
+  return found;
+}

@@ -5,6 +5,8 @@ import { Worker } from 'node:worker_threads';
 import type { Database } from 'better-sqlite3';
 
 export interface Checkpointer {
+  /** A run is near: get ready, so that commits need not rest for it. */
+  prepare(): void;
   /** Checkpoints once; the store does not commit until `done`. One run at a time. */
   run(done: (error: Error | null) => void): void;
   close(): Promise<void>;
@@ -30,6 +32,10 @@ export class WorkerCheckpointer implements Checkpointer {
 
   constructor(databasePath: string) {
     this.#path = databasePath;
+  }
+
+  prepare(): void {
+    this.#start();
   }
 
   run(done: (error: Error | null) => void): void {
@@ -91,6 +97,8 @@ export class InlineCheckpointer implements Checkpointer {
   constructor(db: Database) {
     this.#db = db;
   }
+
+  prepare(): void {}
 
   run(done: (error: Error | null) => void): void {
     try {

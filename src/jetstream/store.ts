@@ -240,6 +240,7 @@ export class Store {
     this.#walBytesGuess += this.#queuedBytes * 1.25 + 3 * PAGE_BYTES * participants.length;
     this.#queuedMessages = 0;
     this.#queuedBytes = 0;
+    if (this.#walBytesGuess > this.#limits.walBytesMax / 2) this.#checkpointer.prepare();
     if (this.#walBytesGuess > this.#limits.walBytesMax) {
       this.#walBytesGuess = this.#room.walBytes();
       if (this.#walBytesGuess > this.#limits.walBytesMax) this.#wantCheckpoint = true;

@@ -26,6 +26,7 @@ export interface Extent {
 /** Rows an INSERT statement: 1.5 times as fast as one by one, and no faster with more. */
 const BULK = 32;
 const COLUMNS = 6;
+export const BULK_PARAMETERS = BULK * COLUMNS;
 
 /** Bytes that a record counts against `max_bytes`: its subject, headers and data. */
 export function recordBytes(subject: string, headers: Buffer | null, data: Buffer): number {
@@ -80,12 +81,14 @@ export class Rows {
     this.#next = db.prepare(`SELECT min(seq) AS seq FROM ${table} WHERE seq >= ?`);
   }
 
-  /** Inserts records given as flat parameters, six a record, in sequence order; part of a transaction. */
+  /** Inserts records given as flat parameters, six a record, BULK_PARAMETERS at most; part of a transaction. */
   insert(flat: unknown[]): void {
-    let at = 0;
-    const step = BULK * COLUMNS;
-    for (; at + step <= flat.length; at += step) this.#insertBulk.run(flat.slice(at, at + step));
-    for (; at < flat.length; at += COLUMNS) this.#insertOne.run(flat.slice(at, at + COLUMNS));
+    if (flat.length === BULK_PARAMETERS) {
+      this.#insertBulk.run(flat);
+      return;
+    }
+    for (let at = 0; at < flat.length; at += COLUMNS)
+      this.#insertOne.run(flat.slice(at, at + COLUMNS));
   }
 
   /** Records from `first` to `last` in order, until `max` records or `bytesMax` bytes, at least one. */

@@ -143,7 +143,9 @@ export class Store {
       this.counters.refused++;
       return this.#room.full;
     }
-    const { undurableMessagesMax, undurableBytesMax } = this.#limits;
+    const { commitRows, undurableMessagesMax, undurableBytesMax } = this.#limits;
+    // Enough for a transaction: the disk gets it while the rest of the turn is read.
+    if (this.#queuedMessages >= commitRows) this.#turn();
     if (
       this.#undurableMessages + this.#queuedMessages >= undurableMessagesMax ||
       this.#undurableBytes + this.#queuedBytes + bytes > undurableBytesMax

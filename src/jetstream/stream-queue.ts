@@ -1,8 +1,7 @@
-// What a stream has accepted in this turn and not yet committed: the rows as flat parameters for the bulk INSERT, and
-// who waits for them.
+// What a stream has accepted and not yet committed: the rows as flat parameters for the bulk INSERT, and who waits.
 
 import type { PublishError, Receipt } from '../message.ts';
-import type { Row } from './rows.ts';
+import { BULK_PARAMETERS, type Row } from './rows.ts';
 
 interface Accepted {
   readonly lastSeq: number;
@@ -10,17 +9,17 @@ interface Accepted {
   acknowledge(): void;
 }
 
-interface Refused {
-  readonly records: readonly { subjectId: number; bytes: number; id: string | undefined }[];
-  /** Tells everybody that nothing was stored. */
-  refuse(error: PublishError): void;
+/** A record that was accepted and then refused. */
+export interface Refused {
+  readonly subjectId: number;
+  readonly headers: Buffer | null;
+  readonly data: Buffer;
 }
 
 export class StreamQueue {
   readonly #stream: string;
-  #flat: unknown[] = [];
+  #bulks: unknown[][] = [];
   #receipts: (Receipt | undefined)[] = [];
-  #records: { subjectId: number; bytes: number; id: string | undefined }[] = [];
   #firstSeq = 0;
   #bytes = 0;
 
@@ -36,16 +35,17 @@ export class StreamQueue {
     return this.#bytes;
   }
 
-  /** Six parameters a row, in the order of the columns. */
-  get flat(): unknown[] {
-    return this.#flat;
+  /** Parameters of INSERT statements, six a row in the order of the columns; all but the last are full. */
+  get bulks(): readonly unknown[][] {
+    return this.#bulks;
   }
 
-  push(row: Row, bytes: number, id: string | undefined, receipt: Receipt | undefined): void {
+  push(row: Row, bytes: number, receipt: Receipt | undefined): void {
     if (this.#receipts.length === 0) this.#firstSeq = row.seq;
-    this.#flat.push(row.seq, row.subjectId, row.ts, row.headers, row.data, row.crc);
+    let bulk = this.#bulks.at(-1);
+    if (bulk === undefined || bulk.length === BULK_PARAMETERS) this.#bulks.push((bulk = []));
+    bulk.push(row.seq, row.subjectId, row.ts, row.headers, row.data, row.crc);
     this.#receipts.push(receipt);
-    this.#records.push({ subjectId: row.subjectId, bytes, id });
     this.#bytes += bytes;
   }
 
@@ -65,10 +65,19 @@ export class StreamQueue {
     };
   }
 
-  /** Empties the queue after a rollback. */
-  takeBack(): Refused {
+  /** Empties the queue after a rollback: what was in it, and how to tell everybody. */
+  takeBack(): { records: Refused[]; refuse: (error: PublishError) => void } {
     const receipts = this.#receipts;
-    const records = this.#records;
+    const records: Refused[] = [];
+    for (const bulk of this.#bulks) {
+      for (let at = 0; at < bulk.length; at += 6) {
+        records.push({
+          subjectId: bulk[at + 1] as number,
+          headers: bulk[at + 3] as Buffer | null,
+          data: bulk[at + 4] as Buffer,
+        });
+      }
+    }
     this.#clear();
     return {
       records,
@@ -79,9 +88,8 @@ export class StreamQueue {
   }
 
   #clear(): void {
-    this.#flat = [];
+    this.#bulks = [];
     this.#receipts = [];
-    this.#records = [];
     this.#bytes = 0;
   }
 }

@@ -182,7 +182,7 @@ export class Stream implements Participant {
     const ts = this.#parts.timeline.now();
     const crc = recordCrc(seq, subject.id, ts, headers, message.data);
     const row = { seq, subjectId: subject.id, ts, headers, data: message.data, crc };
-    this.#queue.push(row, bytes, id, receipt);
+    this.#queue.push(row, bytes, receipt);
     this.#parts.store.queue(this, 1, bytes);
   }
 
@@ -252,7 +252,7 @@ export class Stream implements Participant {
 
   write(): void {
     this.#subjects.writeAdded();
-    this.#rows.insert(this.#queue.flat);
+    for (const bulk of this.#queue.bulks) this.#rows.insert(bulk);
     if (this.#removals.write()) this.#totals.changed = true;
     this.writeRemovals();
   }
@@ -279,11 +279,12 @@ export class Stream implements Participant {
 
   refused(error: PublishError): void {
     const refused = this.#queue.takeBack();
-    for (const { subjectId, bytes, id } of refused.records) {
+    for (const { subjectId, headers, data } of refused.records) {
       const subject = this.#subjects.byId(subjectId);
       if (subject !== undefined) this.#subjects.count(subject, -1);
-      this.#totals.takeBack(bytes);
-      if (id !== undefined) this.#duplicates.remove(id);
+      this.#totals.takeBack(recordBytes(subject?.subject ?? '', headers, data));
+      const id = headerValue(headers ?? undefined, 'Nats-Msg-Id');
+      if (id) this.#duplicates.remove(id);
     }
     this.#subjects.refused();
     this.#removals.refused();

@@ -1,0 +1,86 @@
+// Publishes to a JetStream stream over the wire as fast as it acknowledges: a raw socket that pipelines pre-built
+// frames and counts acks, so that the load generator costs less than the server it measures.
+
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+const ACK = Buffer.from('"seq":');
+
+export interface PublishOptions {
+  readonly port: number;
+  readonly stream: string;
+  readonly subject: string;
+  readonly count: number;
+  /** Publishes in flight. */
+  readonly window: number;
+  readonly dataBytes: number;
+  /** Whether each message carries a Nats-Msg-Id. */
+  readonly ids: boolean;
+}
+
+/** Creates the stream and publishes; returns messages a second, all acknowledged. */
+export async function natsPublish(options: PublishOptions): Promise<number> {
+  const socket = connect(options.port, '127.0.0.1');
+  await once(socket, 'connect');
+  socket.setNoDelay(true);
+  socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"lang":"bench"}\r\n');
+  await createStream(socket, options);
+  socket.write('SUB _INBOX.b 1\r\n');
+  const startedMs = performance.now();
+  await pump(socket, options);
+  const rate = options.count / ((performance.now() - startedMs) / 1000);
+  socket.destroy();
+  return rate;
+}
+
+async function createStream(socket: Socket, { stream, subject }: PublishOptions): Promise<void> {
+  const config = JSON.stringify({
+    name: stream,
+    subjects: [subject],
+    storage: 'file',
+    retention: 'limits',
+    num_replicas: 1,
+    duplicate_window: 120_000_000_000,
+  });
+  socket.write(
+    `SUB _INBOX.c 2\r\nPUB $JS.API.STREAM.CREATE.${stream} _INBOX.c ${config.length}\r\n${config}\r\n`,
+  );
+  let text = '';
+  while (!text.includes('stream_create_response')) text += String((await once(socket, 'data'))[0]);
+  if (text.includes('"error"')) throw new Error(`the stream was not created: ${text}`);
+}
+
+function pump(socket: Socket, options: PublishOptions): Promise<void> {
+  const { subject, count, window, ids } = options;
+  const data = 'x'.repeat(options.dataBytes);
+  let sent = 0;
+  let acked = 0;
+  let carry: Buffer = Buffer.alloc(0);
+  const fill = (): void => {
+    let out = '';
+    while (sent < count && sent - acked < window) {
+      sent++;
+      const headers = ids ? `NATS/1.0\r\nNats-Msg-Id: b.${sent}\r\n\r\n` : '';
+      out += ids
+        ? `HPUB ${subject} _INBOX.b ${headers.length} ${headers.length + data.length}\r\n${headers}${data}\r\n`
+        : `PUB ${subject} _INBOX.b ${data.length}\r\n${data}\r\n`;
+    }
+    if (out !== '') socket.write(out, 'latin1');
+  };
+  return new Promise((resolve, reject) => {
+    socket.on('error', reject);
+    socket.on('data', (chunk: Buffer) => {
+      const bytes = carry.length === 0 ? chunk : Buffer.concat([carry, chunk]);
+      let end = 0;
+      for (let at = bytes.indexOf(ACK); at >= 0; at = bytes.indexOf(ACK, end)) {
+        acked++;
+        end = at + ACK.length;
+      }
+      carry = bytes.subarray(Math.max(end, bytes.length - ACK.length + 1));
+      if (bytes.includes('"error"')) return reject(new Error(bytes.toString('latin1', 0, 300)));
+      if (acked >= count) return resolve();
+      if (sent - acked <= window / 2) fill();
+    });
+    fill();
+  });
+}

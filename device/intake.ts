@@ -1,0 +1,248 @@
+// Where the field meets the broker: gives a frame its subject and headers, publishes it, and holds it until the stream
+// has answered. It has no headers of its own to add: every byte of a stored message is flash wear, and the frame is the
+// message's data, byte for byte. A source that cannot be told "no" (a serial port) is told `full` instead.
+
+import { assert } from '../src/assert.ts';
+import type { Broker } from '../src/broker.ts';
+import type { Cancel, Clock } from '../src/clock.ts';
+import { RepeatGuard, type Logger } from '../src/log.ts';
+import type { PublishError } from '../src/message.ts';
+import { isPublishSubject } from '../src/subject.ts';
+
+/** Held frames at which the source shall stop reading: 85 s of a 9,600 baud line with 80-byte sentences. */
+export const HELD_FRAMES_MAX = 1024;
+/** Held bytes at which the source shall stop reading: 4.5 minutes of a 9,600 baud line, 22 s at 115,200. */
+export const HELD_BYTES_MAX = 256 * 1024;
+/**
+ * Frames beyond which a source that did not stop loses the newest. One read of 16 KiB makes at most 8,192 frames with a
+ * delimiter, and a second one may lie between the driver and us when the port is unplugged.
+ */
+export const OVERRUN_FRAMES_MAX = 16 * HELD_FRAMES_MAX;
+/** The same in bytes; a single frame is always taken. */
+export const OVERRUN_BYTES_MAX = 2 * HELD_BYTES_MAX;
+/** How long refused frames wait before one of them is tried again: disk space comes back at a human's pace. */
+export const RETRY_MS = 1000;
+
+export interface IntakeCounters {
+  /** Frames that a stream has on its disk. */
+  stored: number;
+  /** Frames that no stream takes: nobody listens to the subject, or only subscribers that keep nothing. */
+  unrouted: number;
+  /** Refusals that are tried again (disk full, stream full). One frame may count several times. */
+  refused: number;
+  /** Frames dropped because the stream will never take them (too long for it, …). */
+  droppedRejected: number;
+  /** Frames dropped because the source went on while the limits above were reached. */
+  droppedFull: number;
+  /** Frames dropped because the agent stopped before a stream took them. */
+  droppedAtStop: number;
+}
+
+interface Held {
+  /** Place in the order of arrival. */
+  readonly order: number;
+  readonly data: Buffer;
+}
+
+/**
+ * One source's way into the broker.
+ *
+ * Frames reach the stream in the order they came: whatever arrives while something waits, waits behind it; a stream
+ * refuses in the turn of the publish, so nothing of a later turn has been published when a refusal is learned; the
+ * refused go back to their place; and after a refusal one frame goes alone until one is stored.
+ * Nothing is held twice or forgotten: a frame is in `#waiting` or awaits its receipt, and is counted once when it ends.
+ */
+export class Intake {
+  readonly counters: IntakeCounters = {
+    stored: 0,
+    unrouted: 0,
+    refused: 0,
+    droppedRejected: 0,
+    droppedFull: 0,
+    droppedAtStop: 0,
+  };
+  readonly #subject: string;
+  readonly #broker: Broker;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #guard: RepeatGuard;
+  readonly #onRoom: () => void;
+  readonly #waiting: Held[] = [];
+  #arrivals = 0;
+  #inFlight = 0;
+  #heldBytes = 0;
+  #full = false;
+  #refused = false;
+  #warnedUnrouted = false;
+  #draining = false;
+  #stopped = false;
+  #cancelRetry: Cancel | undefined;
+
+  /**
+   * `onRoom` runs each time `full` becomes false again. The subject must be publishable (the configuration's check has
+   * seen to it).
+   */
+  constructor(
+    subject: string,
+    { broker, clock, log }: { broker: Broker; clock: Clock; log: Logger },
+    onRoom: () => void,
+  ) {
+    assert(isPublishSubject(subject), `not a subject to publish to: ${subject}`);
+    this.#subject = subject;
+    this.#broker = broker;
+    this.#clock = clock;
+    this.#log = log;
+    this.#guard = new RepeatGuard(clock);
+    this.#onRoom = onRoom;
+  }
+
+  /** Whether the source should stop reading until `onRoom`. */
+  get full(): boolean {
+    return this.#full;
+  }
+
+  /** Frames accepted and neither stored nor given up yet. */
+  get heldFrames(): number {
+    return this.#waiting.length + this.#inFlight;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** Takes a frame in; its bytes must not change afterwards. Never throws: what is lost is counted. */
+  accept(data: Buffer): void {
+    if (this.#stopped) {
+      this.counters.droppedAtStop++;
+    } else if (
+      this.heldFrames >= OVERRUN_FRAMES_MAX ||
+      (this.heldFrames > 0 && this.#heldBytes + data.length > OVERRUN_BYTES_MAX)
+    ) {
+      this.counters.droppedFull++;
+      this.#guard.run('full', (times) =>
+        this.#log.warn({ times }, 'Frames dropped: the stream takes none and the memory is full.'),
+      );
+    } else {
+      this.#heldBytes += data.length;
+      this.#waiting.push({ order: this.#arrivals++, data });
+      this.#drain();
+      this.#full ||= this.heldFrames >= HELD_FRAMES_MAX || this.#heldBytes >= HELD_BYTES_MAX;
+    }
+  }
+
+  /** Takes frames again after `stop`. */
+  start(): void {
+    this.#stopped = false;
+  }
+
+  /**
+   * Tries what waits one last time and takes nothing more; what is refused now is dropped and counted. Receipts of
+   * frames in flight still arrive as the store drains.
+   */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
+    for (const frame of this.#waiting.splice(0)) this.#publish(frame);
+    this.#refused = false;
+  }
+
+  #drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    while (!this.#cancelRetry && !(this.#refused && this.#inFlight > 0)) {
+      const frame = this.#waiting.shift();
+      if (frame === undefined) break;
+      this.#publish(frame);
+    }
+    this.#draining = false;
+  }
+
+  #publish(frame: Held): void {
+    this.#inFlight++;
+    let settled = false;
+    const routed = this.#broker.publish({ subject: this.#subject, data: frame.data }, (error) => {
+      assert(!settled, 'a receipt came twice');
+      settled = true;
+      this.#inFlight--;
+      this.#settle(frame, error);
+    });
+    if (routed === 'stored') return;
+    assert(!settled, 'a receipt came for a message that no stream took');
+    this.#inFlight--;
+    this.counters.unrouted++;
+    if (!this.#warnedUnrouted) {
+      this.#warnedUnrouted = true;
+      this.#log.warn(
+        { subject: this.#subject, hint: 'Add the subject to a [[stream]].' },
+        'No stream takes the frames; they are not kept.',
+      );
+    }
+    this.#release(frame);
+  }
+
+  #settle(frame: Held, error: PublishError | null): void {
+    if (error === null) {
+      this.counters.stored++;
+      this.#warnedUnrouted = false;
+      if (this.#refused) this.#recovered();
+    } else if (isFinal(error)) {
+      this.counters.droppedRejected++;
+      this.#guard.run('rejected', (times) =>
+        this.#log.warn({ err: error, times }, 'Frame dropped: the stream will never take it.'),
+      );
+    } else if (this.#stopped) {
+      this.counters.droppedAtStop++;
+      this.#guard.run('stopped', () =>
+        this.#log.warn(
+          { err: error },
+          'Frames dropped: the agent stops and the stream refuses them.',
+        ),
+      );
+    } else {
+      this.#putBack(frame, error);
+      return;
+    }
+    this.#release(frame);
+  }
+
+  #putBack(frame: Held, error: PublishError): void {
+    this.counters.refused++;
+    this.#refused = true;
+    const behind = this.#waiting.findIndex((other) => other.order > frame.order);
+    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, frame);
+    this.#guard.run('refused', (times) =>
+      this.#log.warn(
+        { err: error, times, heldFrames: this.heldFrames },
+        'The stream refuses frames; they are held, and tried again every second.',
+      ),
+    );
+    this.#cancelRetry ??= this.#clock.after(RETRY_MS, () => {
+      this.#cancelRetry = undefined;
+      this.#drain();
+    });
+  }
+
+  #recovered(): void {
+    // Frames published before the refusal may still be answered with success; only a try after it counts.
+    if (this.#cancelRetry) return;
+    this.#refused = false;
+    this.#guard.clear('refused');
+    this.#log.info({ heldFrames: this.heldFrames }, 'The stream takes frames again.');
+  }
+
+  #release(frame: Held): void {
+    this.#heldBytes -= frame.data.length;
+    this.#drain();
+    if (!this.#full) return;
+    if (this.heldFrames > HELD_FRAMES_MAX / 2 || this.#heldBytes > HELD_BYTES_MAX / 2) return;
+    this.#full = false;
+    this.#onRoom();
+  }
+}
+
+/** Whether the refusal is about this message (HTTP-like 400s but 429), so that trying again would never help. */
+function isFinal(error: PublishError): boolean {
+  return error.code >= 400 && error.code < 500 && error.code !== 429;
+}

@@ -98,6 +98,7 @@ export class Store {
   #undurableMessages = 0;
   #undurableBytes = 0;
   #syncing = false;
+  #syncStartedMs = 0;
   #resting = false;
   #wantCheckpoint = false;
   #afterCheckpoint: (() => void)[] = [];
@@ -129,6 +130,11 @@ export class Store {
 
   get undurableMessages(): number {
     return this.#undurableMessages + this.#queuedMessages;
+  }
+
+  /** For how long the disk has not answered the sync that is running; 0 when none is. */
+  get stalledMs(): number {
+    return this.#syncing ? this.#clock.monotonicMs() - this.#syncStartedMs : 0;
   }
 
   /** Bytes of the database file, and of the file system that are still free. */
@@ -316,6 +322,7 @@ export class Store {
     if (this.#committed === this.#durable) return this.#synced();
     const covers = this.#committed;
     this.#syncing = true;
+    this.#syncStartedMs = this.#clock.monotonicMs();
     this.#disk.syncWal((error) => {
       this.#syncing = false;
       if (error !== null) return this.fail(error);

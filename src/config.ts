@@ -1,0 +1,181 @@
+// Reads the configuration: a TOML file, with values from the environment on top. It promises to return a configuration in
+// which nothing is left to check, or to throw every problem of it at once, each with its place and what was expected.
+
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parseDocument } from './config/document.ts';
+import { applyEnvironment } from './config/environment.ts';
+import { systemError } from './config/files.ts';
+import { KEYS } from './config/keys.ts';
+import { ConfigError, Problems } from './config/problems.ts';
+import { checkRules } from './config/rules.ts';
+import { readTable, type Values } from './config/schema.ts';
+import type {
+  Config,
+  FramingConfig,
+  HubAuth,
+  HubConfig,
+  MqttConfig,
+  SerialConfig,
+  StreamConfig,
+} from './config/types.ts';
+import { isLoopback } from './config/values.ts';
+
+export { ConfigError } from './config/problems.ts';
+export type { Problem } from './config/problems.ts';
+export type * from './config/types.ts';
+
+/** The exit code for a configuration that cannot be used (EX_CONFIG of sysexits.h). systemd does not restart after it. */
+export const EXIT_CONFIG = 78;
+
+/** A configuration is a few kilobytes; a megabyte is another file. */
+const FILE_BYTES_MAX = 1024 * 1024;
+
+type All = Values<typeof KEYS>;
+
+/** Reads and checks the file at `path`, with the MANGROVE_* variables of `env` on top. Throws a ConfigError. */
+export function loadConfig(path: string, env: NodeJS.ProcessEnv): Config {
+  const file = resolve(path);
+  const { text, mode } = readText(path);
+  const problems = new Problems(path);
+  const context = { problems, baseDir: dirname(file) };
+  const root = parseDocument(text, path);
+  applyEnvironment(KEYS, root, env, context);
+  const draft = readTable(KEYS, root, '', context);
+  checkRules(draft, mode, problems);
+  problems.throwIfAny();
+  return toConfig(draft as All, file); // Without a problem, a draft is complete.
+}
+
+function readText(path: string): { text: string; mode: number } {
+  try {
+    const descriptor = openSync(path, 'r');
+    try {
+      const { mode, size } = fstatSync(descriptor);
+      if (size > FILE_BYTES_MAX)
+        throw unreadable(path, 'found more than 1MiB, expected a TOML file');
+      const bytes = readFileSync(descriptor);
+      return { text: decode(bytes, path), mode };
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const message = `cannot read the configuration: ${systemError(error)}; expected a TOML file, see --config`;
+    throw unreadable(path, message, error);
+  }
+}
+
+function decode(bytes: Buffer, path: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes); // It also drops a byte-order mark.
+  } catch (error) {
+    throw unreadable(path, 'not valid UTF-8, expected a TOML file', error);
+  }
+}
+
+function unreadable(file: string, message: string, cause?: unknown): ConfigError {
+  const place = { line: undefined, column: undefined, variable: undefined };
+  return new ConfigError([{ file, ...place, key: '', message }], cause);
+}
+
+function toConfig(all: All, file: string): Config {
+  const { gateway } = all;
+  return {
+    file,
+    gateway: {
+      name: gateway.name,
+      dataDir: gateway.data_dir,
+      commitIntervalMs: gateway.commit_interval,
+    },
+    log: { level: all.log.level },
+    mqtt: all.mqtt === undefined ? undefined : toMqtt(all.mqtt),
+    monitor: all.monitor === undefined ? undefined : { listen: all.monitor.listen },
+    streams: all.stream.map(toStream),
+    serial: all.serial.map(toSerial),
+    hub: all.hub === undefined ? undefined : toHub(all.hub),
+    forwards: all.forward.map(({ stream, mode, order, grace }) => ({
+      stream,
+      mode,
+      order,
+      graceMs: grace,
+    })),
+  };
+}
+
+function toMqtt({ listen, users, allow_anonymous }: NonNullable<All['mqtt']>): MqttConfig {
+  return {
+    listen,
+    users: users.map(({ user, password, password_file }) =>
+      password_file === undefined
+        ? { user, password: password ?? '' }
+        : { user, passwordFile: password_file },
+    ),
+    allowAnonymous: allow_anonymous ?? (users.length === 0 && isLoopback(listen.host)),
+  };
+}
+
+function toStream(stream: All['stream'][number]): StreamConfig {
+  return {
+    name: stream.name,
+    subjects: stream.subjects,
+    retention: stream.retention,
+    storage: stream.storage,
+    maxAgeMs: stream.max_age,
+    maxBytes: stream.max_bytes,
+    maxMsgs: stream.max_msgs,
+    discard: stream.discard,
+    // As nats-server does: a default window that is longer than the messages live would be of no use.
+    duplicateWindowMs: Math.min(stream.duplicate_window, stream.max_age ?? Infinity),
+    duplicateIdsMax: stream.duplicate_ids_max,
+  };
+}
+
+function toSerial(port: All['serial'][number]): SerialConfig {
+  return {
+    name: port.name,
+    path: port.path,
+    baudRate: port.baud_rate,
+    dataBits: port.data_bits,
+    stopBits: port.stop_bits,
+    parity: port.parity,
+    framing: toFraming(port),
+    frameBytesMax: Math.max(port.frame_bytes_max, port.frame_length ?? 0),
+    decode: port.decode,
+    subject: port.subject ?? `serial.${port.name}`,
+  };
+}
+
+function toFraming(port: All['serial'][number]): FramingConfig {
+  switch (port.framing) {
+    case 'line':
+      return { type: 'line' };
+    case 'delimiter':
+      return { type: 'delimiter', delimiter: port.delimiter ?? Buffer.of() };
+    case 'fixed':
+      return { type: 'fixed', length: port.frame_length ?? 0, idleMs: port.idle_ms };
+  }
+}
+
+function toHub(hub: NonNullable<All['hub']>): HubConfig {
+  const { ca, cert, key } = hub.tls ?? {};
+  const tls = hub.tls !== undefined || hub.servers.some((server) => server.tls);
+  return {
+    servers: hub.servers.map((server) => server.address),
+    auth: toAuth(hub),
+    tls: tls ? { caFile: ca, certFile: cert, keyFile: key } : undefined,
+    stream: hub.stream,
+    prefix: hub.prefix,
+    create: hub.create,
+    keepAliveMs: hub.keep_alive,
+    reconnectMaxMs: hub.reconnect_max,
+  };
+}
+
+function toAuth(hub: NonNullable<All['hub']>): HubAuth {
+  if (hub.credentials !== undefined) return { type: 'credentials', file: hub.credentials };
+  if (hub.user !== undefined && hub.password_file !== undefined)
+    return { type: 'password', user: hub.user, passwordFile: hub.password_file };
+  if (hub.token_file !== undefined) return { type: 'token', file: hub.token_file };
+  return hub.nkey_file === undefined ? { type: 'none' } : { type: 'nkey', file: hub.nkey_file };
+}

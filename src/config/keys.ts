@@ -1,0 +1,129 @@
+// Every table and key of the configuration, with its kind, its default and its limits.
+
+import {
+  credentialsFile,
+  device,
+  path,
+  pemFile,
+  pemSecretFile,
+  secretFile,
+  seedFile,
+} from './files.ts';
+import { boolean, duration, integer, listOf, oneOf, oneOfNumbers, size } from './kinds.ts';
+import { alwaysTable, later, optional, preset, required, secret, table, tables } from './schema.ts';
+import {
+  delimiter,
+  hubServer,
+  listen,
+  name,
+  password,
+  publishSubject,
+  streamSubject,
+  userName,
+} from './values.ts';
+
+/** Each stream has tables, statements and counts of its own in memory. */
+export const STREAMS_MAX = 256;
+/** Ports of one gateway; a USB bus ends earlier. */
+const SERIAL_MAX = 64;
+/** A frame becomes one message, and must pass a hub with the usual max_payload of 1 MiB. */
+const FRAME_MAX = 512 * 1024;
+/** Users of the MQTT listener; a larger number belongs in a directory service. */
+const USERS_MAX = 1000;
+
+const log = alwaysTable({
+  level: preset(oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal']), 'info'),
+});
+
+const gateway = alwaysTable({
+  name: required(name),
+  data_dir: preset(path, '/var/lib/mangrove'),
+  commit_interval: preset(duration('0s', '1s'), '0s'),
+});
+
+const mqtt = table({
+  listen: preset(listen, '127.0.0.1:1883'),
+  allow_anonymous: optional(boolean),
+  users: tables('user', USERS_MAX, {
+    user: required(userName),
+    password: secret(optional(password)),
+    password_file: optional(secretFile),
+  }),
+  acl: later,
+  tls: later,
+  websocket: later,
+});
+
+const monitor = table({
+  listen: preset(listen, '127.0.0.1:8222'),
+});
+
+const stream = tables('name', STREAMS_MAX, {
+  name: required(name),
+  subjects: required(listOf(streamSubject, 'subjects')),
+  retention: preset(oneOf(['limits'], ['interest', 'workqueue']), 'limits'),
+  storage: preset(oneOf(['file'], ['memory']), 'file'),
+  max_age: optional(duration('100ms', '36500d')),
+  max_bytes: optional(size('64KiB', '64TiB')),
+  max_msgs: optional(integer(1, 1e12)),
+  discard: preset(oneOf(['old', 'new']), 'old'),
+  duplicate_window: preset(duration('100ms', '30d'), '2m'),
+  duplicate_ids_max: preset(integer(1, 10_000_000), 100_000),
+});
+
+const serial = tables('name', SERIAL_MAX, {
+  name: required(name),
+  path: required(device),
+  baud_rate: preset(integer(50, 4_000_000), 9600),
+  data_bits: preset(oneOfNumbers([5, 6, 7, 8]), 8),
+  stop_bits: preset(oneOfNumbers([1, 2]), 1),
+  parity: preset(oneOf(['none', 'even', 'odd']), 'none'),
+  framing: preset(oneOf(['line', 'delimiter', 'fixed']), 'line'),
+  delimiter: optional(delimiter),
+  frame_length: optional(integer(1, FRAME_MAX)),
+  frame_bytes_max: preset(integer(1, FRAME_MAX), 4096),
+  idle_ms: optional(integer(1, 3_600_000)),
+  decode: preset(oneOf(['raw'], ['json', 'modbus', 'nmea']), 'raw'),
+  subject: optional(publishSubject),
+});
+
+const hub = table({
+  servers: required(listOf(hubServer, 'servers')),
+  credentials: optional(credentialsFile),
+  user: optional(userName),
+  password_file: optional(secretFile),
+  token_file: optional(secretFile),
+  nkey_file: optional(seedFile),
+  tls: table({
+    ca: optional(pemFile),
+    cert: optional(pemFile),
+    key: optional(pemSecretFile),
+  }),
+  stream: preset(name, 'EDGE'),
+  prefix: preset(publishSubject, 'edge'),
+  create: preset(boolean, false),
+  keep_alive: preset(duration('100ms', '1h'), '15s'),
+  reconnect_max: preset(duration('10ms', '1h'), '15s'),
+});
+
+const forward = tables('stream', STREAMS_MAX, {
+  stream: required(name),
+  mode: preset(oneOf(['auto', 'atomic'], ['fast', 'single', 'chain']), 'auto'),
+  order: preset(oneOf(['strict'], ['relaxed']), 'strict'),
+  grace: preset(duration('0s', '36500d'), '10m'),
+});
+
+/** The whole configuration, in the order of the documentation. */
+export const KEYS = {
+  gateway,
+  log,
+  mqtt,
+  monitor,
+  stream,
+  serial,
+  hub,
+  forward,
+  nats: later,
+  leaf: later,
+  mqtt_source: later,
+};

@@ -1,0 +1,246 @@
+// What values must be to each other: no two streams take the same subject, no listener is open to a network by accident,
+// nothing is forwarded that does not exist. Runs over whatever could be read, so that these problems come with the rest.
+
+import { realpathSync } from 'node:fs';
+import { collide } from '../subject.ts';
+import { octal } from './files.ts';
+import type { KEYS } from './keys.ts';
+import type { Problems } from './problems.ts';
+import type { Draft } from './schema.ts';
+import { formatDuration } from './units.ts';
+import { formatListen, isLoopback, type Listen } from './values.ts';
+
+export type ConfigDraft = Draft<typeof KEYS>;
+type StreamDraft = ConfigDraft['stream'][number];
+type SerialDraft = ConfigDraft['serial'][number];
+type MqttDraft = NonNullable<ConfigDraft['mqtt']>;
+type HubDraft = NonNullable<ConfigDraft['hub']>;
+
+/** The store makes it by itself; a configured one would take its place. */
+const DEAD_LETTER_STREAM = 'dead_letter';
+
+/** Checks everything that one value alone cannot tell. `fileMode`: the permissions of the configuration file itself. */
+export function checkRules(draft: ConfigDraft, fileMode: number, problems: Problems): void {
+  distinct(draft.stream, 'stream', 'name', problems);
+  distinct(draft.serial, 'serial', 'name', problems);
+  distinct(draft.forward, 'forward', 'stream', problems);
+  for (const [i, stream] of draft.stream.entries())
+    checkStream(stream, `stream[${i + 1}]`, problems);
+  checkOverlaps(draft.stream, problems);
+  checkPorts(draft.serial, problems);
+  for (const [i, port] of draft.serial.entries()) checkFraming(port, `serial[${i + 1}]`, problems);
+  if (draft.mqtt !== undefined) checkMqtt(draft.mqtt, fileMode, problems);
+  checkListeners(draft, problems);
+  if (draft.hub !== undefined) checkHub(draft.hub, problems);
+  checkForwards(draft, problems);
+}
+
+/** Reports the second table of a list that has the same `key` as an earlier one. */
+function distinct<K extends string>(
+  list: readonly { readonly [k in K]?: unknown }[],
+  at: string,
+  key: K,
+  problems: Problems,
+): void {
+  const seen = new Map<unknown, string>();
+  for (const [i, item] of list.entries()) {
+    const value = item[key];
+    if (typeof value !== 'string') continue;
+    const path = `${at}[${i + 1}].${key}`;
+    const first = seen.get(value);
+    if (first === undefined) seen.set(value, path);
+    else
+      problems.add(
+        path,
+        `found "${value}" again (first in ${problems.where(first)}), expected each ${key} once`,
+      );
+  }
+}
+
+function checkStream(stream: StreamDraft, at: string, problems: Problems): void {
+  if (stream.name === DEAD_LETTER_STREAM)
+    problems.add(
+      `${at}.name`,
+      `found "${stream.name}", expected another name: Mangrove keeps what the hub refuses there`,
+    );
+  const { max_age: maxAgeMs, duplicate_window: windowMs } = stream;
+  if (maxAgeMs === undefined || windowMs === undefined || windowMs <= maxAgeMs) return;
+  const path = `${at}.duplicate_window`;
+  // Only a window that was written: the default shrinks to max_age by itself.
+  if (!problems.isWritten(path)) return;
+  problems.add(
+    path,
+    `found "${formatDuration(windowMs)}", expected at most max_age, which is "${formatDuration(maxAgeMs)}"`,
+  );
+}
+
+/** A message has one home: neither two streams nor two subjects of one stream may take it. */
+function checkOverlaps(streams: readonly StreamDraft[], problems: Problems): void {
+  const seen: { subject: string; stream: StreamDraft; path: string }[] = [];
+  for (const [i, stream] of streams.entries()) {
+    for (const [j, subject] of (stream.subjects ?? []).entries()) {
+      const path = `stream[${i + 1}].subjects[${j + 1}]`;
+      const other = seen.find((earlier) => collide(earlier.subject, subject));
+      if (other !== undefined) {
+        const owner =
+          other.stream === stream ? 'this stream' : `stream "${other.stream.name ?? '?'}"`;
+        problems.add(
+          path,
+          `found "${subject}", which overlaps with "${other.subject}" of ${owner} ` +
+            `(${problems.where(other.path)}), expected each subject in one place only`,
+        );
+      }
+      seen.push({ subject, stream, path });
+    }
+  }
+}
+
+/** Two readers of one device would each get a part of its bytes. Follows the links of /dev/serial/by-id. */
+function checkPorts(ports: readonly SerialDraft[], problems: Problems): void {
+  const seen = new Map<string, string>();
+  for (const [i, port] of ports.entries()) {
+    if (port.path === undefined) continue;
+    const path = `serial[${i + 1}].path`;
+    const device = realDevice(port.path);
+    const first = seen.get(device);
+    if (first === undefined) seen.set(device, path);
+    else
+      problems.add(
+        path,
+        `found "${port.path}", the same device as in ${problems.where(first)}, expected each device once`,
+      );
+  }
+}
+
+function realDevice(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path; // Unplugged at the moment.
+  }
+}
+
+/** The keys that belong to one framing only, and whether it needs them. */
+const FRAMING_KEYS = [
+  { key: 'delimiter', owner: 'delimiter', needed: true },
+  { key: 'frame_length', owner: 'fixed', needed: true },
+  { key: 'idle_ms', owner: 'fixed', needed: false },
+] as const;
+
+function checkFraming(port: SerialDraft, at: string, problems: Problems): void {
+  const { framing, frame_length: length, frame_bytes_max: bytesMax } = port;
+  if (framing === undefined) return;
+  for (const { key, owner, needed } of FRAMING_KEYS) {
+    const path = `${at}.${key}`;
+    if (framing !== owner && problems.isWritten(path))
+      problems.add(path, `only for framing = "${owner}", and this port has framing = "${framing}"`);
+    if (framing === owner && needed && !problems.isWritten(path))
+      problems.add(path, `missing, expected with framing = "${owner}"`);
+  }
+  const bounded = length !== undefined && bytesMax !== undefined && length > bytesMax;
+  if (framing === 'fixed' && bounded && problems.isWritten(`${at}.frame_bytes_max`))
+    problems.add(
+      `${at}.frame_length`,
+      `found ${length}, expected at most frame_bytes_max, which is ${bytesMax}`,
+    );
+}
+
+function checkMqtt(mqtt: MqttDraft, fileMode: number, problems: Problems): void {
+  distinct(mqtt.users, 'mqtt.users', 'user', problems);
+  for (const [i, user] of mqtt.users.entries()) {
+    const at = `mqtt.users[${i + 1}]`;
+    const inline = problems.isWritten(`${at}.password`);
+    if (inline === problems.isWritten(`${at}.password_file`))
+      problems.add(
+        at,
+        `user "${user.user ?? '?'}" has ${inline ? 'both password and password_file' : 'no password'}, ` +
+          'expected one of password and password_file',
+      );
+    if (inline && problems.placeOf(`${at}.password`).line !== undefined)
+      checkExposure(`${at}.password`, fileMode, problems);
+  }
+  const listen = mqtt.listen;
+  if (listen === undefined || mqtt.users.length > 0) return;
+  if (mqtt.allow_anonymous === false)
+    problems.add(
+      'mqtt.allow_anonymous',
+      'found false without users: nobody could connect; add [[mqtt.users]]',
+    );
+  else if (mqtt.allow_anonymous === undefined && !isLoopback(listen.host))
+    problems.add(
+      'mqtt.listen',
+      `found "${formatListen(listen)}", which other machines can reach, without users; ` +
+        'expected [[mqtt.users]], or allow_anonymous = true if everybody there may publish',
+    );
+}
+
+/** A password in the configuration makes the configuration a secret. */
+function checkExposure(path: string, fileMode: number, problems: Problems): void {
+  if ((fileMode & 0o007) === 0) return;
+  problems.add(
+    path,
+    `a password in a file that others may read (mode ${octal(fileMode)}): ` +
+      `chmod 640 ${problems.file}, or use password_file`,
+  );
+}
+
+/** Two listeners on one port: the second would not start. */
+function checkListeners(draft: ConfigDraft, problems: Problems): void {
+  const [a, b] = [draft.mqtt?.listen, draft.monitor?.listen];
+  if (a === undefined || b === undefined || a.port !== b.port || a.port === 0) return;
+  if (a.host !== b.host && !isWildcard(a) && !isWildcard(b)) return;
+  problems.add(
+    'monitor.listen',
+    `found "${formatListen(b)}", the port of mqtt.listen, expected a port of its own`,
+  );
+}
+
+function isWildcard({ host }: Listen): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function checkHub(hub: HubDraft, problems: Problems): void {
+  const ways = ['credentials', 'user', 'token_file', 'nkey_file'].filter((key) =>
+    problems.isWritten(`hub.${key}`),
+  );
+  if (ways.length > 1) {
+    const [first = '', second = ''] = ways;
+    problems.add(
+      `hub.${second}`,
+      `found beside ${first} (${problems.where(`hub.${first}`)}), expected one way to log in`,
+    );
+  }
+  checkPair('hub.user', 'hub.password_file', problems);
+  checkPair('hub.tls.cert', 'hub.tls.key', problems);
+  const servers = hub.servers ?? [];
+  const plain = servers.findIndex((server) => !server.tls);
+  if (hub.tls === undefined && plain >= 0 && servers.some((server) => server.tls))
+    problems.add(
+      `hub.servers[${plain + 1}]`,
+      'found a server without TLS beside one with tls://, expected tls:// for all of one cluster',
+    );
+}
+
+/** Reports when one of two keys is there without the other. */
+function checkPair(a: string, b: string, problems: Problems): void {
+  for (const [one, other] of [[a, b] as const, [b, a] as const])
+    if (problems.isWritten(one) && !problems.isWritten(other))
+      problems.add(one, `found without ${other}, expected both or neither`);
+}
+
+function checkForwards(draft: ConfigDraft, problems: Problems): void {
+  const names = draft.stream.map((stream) => stream.name);
+  for (const [i, forward] of draft.forward.entries()) {
+    const path = `forward[${i + 1}]`;
+    if (!problems.isWritten('hub'))
+      problems.add(path, 'found without [hub], expected a [hub] with servers to forward to');
+    // Where a stream's own name could not be read, it may be the one that is meant.
+    if (forward.stream === undefined || names.includes(forward.stream) || names.includes(undefined))
+      continue;
+    const known = names.map((name) => `"${name}"`).join(', ');
+    problems.add(
+      `${path}.stream`,
+      `found "${forward.stream}", expected the name of a [[stream]]${known === '' ? '' : `: ${known}`}`,
+    );
+  }
+}

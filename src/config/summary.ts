@@ -1,0 +1,92 @@
+// What a checked configuration would run, for `mangrove check`, and what in it is allowed but probably not meant.
+
+import { existsSync } from 'node:fs';
+import { matches } from '../subject.ts';
+import type { Config, SerialConfig, StreamConfig } from './types.ts';
+import { formatDuration, formatSize } from './units.ts';
+import { formatListen, isLoopback } from './values.ts';
+
+/** One line for each part that would run. Looks whether the serial devices are there now. */
+export function summary(config: Config): string {
+  const { gateway, mqtt, monitor, hub } = config;
+  const lines: [string, string][] = [['gateway', `${gateway.name}, data in ${gateway.dataDir}`]];
+  for (const port of config.serial) lines.push(['serial', describePort(port)]);
+  if (mqtt !== undefined) {
+    const users = mqtt.users.length === 0 ? '' : `${mqtt.users.length} users`;
+    const anonymous = mqtt.allowAnonymous ? 'anonymous clients allowed' : '';
+    const who = [users, anonymous].filter((part) => part !== '').join(', ');
+    lines.push(['mqtt', `${formatListen(mqtt.listen)}, ${who}`]);
+  }
+  for (const stream of config.streams) lines.push(['stream', describeStream(stream, config)]);
+  if (hub !== undefined) {
+    const login = hub.auth.type === 'none' ? 'no login' : `login by ${hub.auth.type}`;
+    const tls = hub.tls === undefined ? 'no TLS' : 'TLS';
+    const target = `stream ${hub.stream}, subjects ${hub.prefix}.${gateway.name}.>`;
+    lines.push(['hub', `${hub.servers.join(', ')} (${tls}, ${login}), ${target}`]);
+  }
+  if (monitor !== undefined) lines.push(['monitor', `http://${formatListen(monitor.listen)}`]);
+  return lines.map(([part, text]) => `  ${part.padEnd(8)} ${text}`).join('\n');
+}
+
+function describePort(port: SerialConfig): string {
+  const { framing } = port;
+  const character = `${port.dataBits}${port.parity.slice(0, 1).toUpperCase()}${port.stopBits}`;
+  const frames = {
+    line: () => 'lines',
+    delimiter: () =>
+      framing.type === 'delimiter' ? `frames up to ${framing.delimiter.toString('hex')}` : '',
+    fixed: () => (framing.type === 'fixed' ? `frames of ${framing.length} bytes` : ''),
+  }[framing.type]();
+  const absent = existsSync(port.path) ? '' : ' (not there at the moment)';
+  return `${port.name}: ${port.path}${absent} at ${port.baudRate} ${character}, ${frames} to ${port.subject}`;
+}
+
+function describeStream(stream: StreamConfig, config: Config): string {
+  const limits = [
+    stream.maxAgeMs === undefined ? '' : `max_age ${formatDuration(stream.maxAgeMs)}`,
+    `max_bytes ${stream.maxBytes === undefined ? 'a share of the disk' : formatSize(stream.maxBytes)}`,
+    stream.maxMsgs === undefined ? '' : `max_msgs ${stream.maxMsgs}`,
+  ].filter((part) => part !== '');
+  const forward = config.forwards.find((candidate) => candidate.stream === stream.name);
+  const where = forward === undefined ? 'kept here only' : 'forwarded to the hub';
+  return `${stream.name}: ${stream.subjects.join(' ')}; ${limits.join(', ')}; ${where}`;
+}
+
+/** Sentences about what is allowed but probably not meant; each is explained in docs/operations.md. */
+export function warnings(config: Config): readonly string[] {
+  const { mqtt, monitor, hub, streams } = config;
+  const found: string[] = [];
+  if (mqtt === undefined && config.serial.length === 0)
+    found.push('Nothing comes in: there is neither [mqtt] nor [[serial]].');
+  if (streams.length === 0) found.push('Nothing is kept: there is no [[stream]].');
+  else found.push(...config.serial.filter((port) => !isTaken(port, streams)).map(unkept));
+  if (mqtt !== undefined && !isLoopback(mqtt.listen.host)) {
+    if (mqtt.allowAnonymous)
+      found.push('[mqtt] takes messages from everybody who reaches it: allow_anonymous = true.');
+    if (mqtt.users.length > 0)
+      found.push('[mqtt] receives passwords over the network without TLS.');
+  }
+  if (monitor !== undefined && !isLoopback(monitor.listen.host))
+    found.push('[monitor] is readable for everybody who reaches it.');
+  if (hub !== undefined) {
+    if (config.forwards.length === 0)
+      found.push('Nothing is forwarded: there is a [hub] but no [[forward]].');
+    if (hub.tls === undefined && ['password', 'token'].includes(hub.auth.type) && isRemote(hub))
+      found.push('[hub] may send its password or token over the network without TLS.');
+  }
+  return found;
+}
+
+function isTaken(port: SerialConfig, streams: readonly StreamConfig[]): boolean {
+  return streams.some((stream) => stream.subjects.some((filter) => matches(filter, port.subject)));
+}
+
+function unkept(port: SerialConfig): string {
+  return `No [[stream]] takes "${port.subject}": what serial port ${port.name} sends is not kept.`;
+}
+
+function isRemote(hub: NonNullable<Config['hub']>): boolean {
+  return hub.servers.some(
+    (server) => !isLoopback(server.replace(/:\d+$/, '').replace(/[[\]]/g, '')),
+  );
+}

@@ -1,0 +1,115 @@
+// The configuration as the parts of the agent receive it: plain readonly values, times in milliseconds, sizes in bytes,
+// paths absolute. What an absent table or key leaves undefined is off, or has no limit.
+
+import type { Listen } from './values.ts';
+
+export type { Listen } from './values.ts';
+
+export interface Config {
+  /** The file it was read from, absolute. */
+  readonly file: string;
+  readonly gateway: GatewayConfig;
+  readonly log: LogConfig;
+  readonly mqtt: MqttConfig | undefined;
+  readonly monitor: MonitorConfig | undefined;
+  readonly streams: readonly StreamConfig[];
+  readonly serial: readonly SerialConfig[];
+  readonly hub: HubConfig | undefined;
+  readonly forwards: readonly ForwardConfig[];
+}
+
+export interface GatewayConfig {
+  readonly name: string;
+  readonly dataDir: string;
+  /** How long a commit waits for more messages; 0 commits as fast as the disk allows. */
+  readonly commitIntervalMs: number;
+}
+
+export interface LogConfig {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+}
+
+export interface MqttConfig {
+  readonly listen: Listen;
+  readonly users: readonly MqttUser[];
+  /** Whether a client without a user name may connect. Never true by default off loopback or where there are users. */
+  readonly allowAnonymous: boolean;
+}
+
+/** The password is here, or in a file of its own. */
+export type MqttUser =
+  | { readonly user: string; readonly password: string }
+  | { readonly user: string; readonly passwordFile: string };
+
+export interface MonitorConfig {
+  readonly listen: Listen;
+}
+
+export interface StreamConfig {
+  readonly name: string;
+  readonly subjects: readonly string[];
+  readonly retention: 'limits';
+  readonly storage: 'file';
+  readonly maxAgeMs: number | undefined;
+  /** Undefined: the store gives it a share of the disk. */
+  readonly maxBytes: number | undefined;
+  readonly maxMsgs: number | undefined;
+  readonly discard: 'old' | 'new';
+  readonly duplicateWindowMs: number;
+  readonly duplicateIdsMax: number;
+}
+
+export type FramingConfig =
+  | { readonly type: 'line' }
+  | { readonly type: 'delimiter'; readonly delimiter: Buffer }
+  | { readonly type: 'fixed'; readonly length: number; readonly idleMs: number | undefined };
+
+export interface SerialConfig {
+  readonly name: string;
+  readonly path: string;
+  readonly baudRate: number;
+  readonly dataBits: 5 | 6 | 7 | 8;
+  readonly stopBits: 1 | 2;
+  readonly parity: 'none' | 'even' | 'odd';
+  readonly framing: FramingConfig;
+  /** Never smaller than the length of a fixed frame. */
+  readonly frameBytesMax: number;
+  readonly decode: 'raw';
+  readonly subject: string;
+}
+
+/** How to log in at the hub. Files are read when they are needed, so that they can be replaced while the agent runs. */
+export type HubAuth =
+  | { readonly type: 'none' }
+  | { readonly type: 'credentials'; readonly file: string }
+  | { readonly type: 'password'; readonly user: string; readonly passwordFile: string }
+  | { readonly type: 'token'; readonly file: string }
+  | { readonly type: 'nkey'; readonly file: string };
+
+export interface HubTls {
+  /** Undefined: the public authorities that Node brings. */
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+}
+
+export interface HubConfig {
+  /** `host:port`, IPv6 in brackets; the scheme has become `tls`. */
+  readonly servers: readonly string[];
+  readonly auth: HubAuth;
+  /** Undefined: no TLS, unless the server asks for it. */
+  readonly tls: HubTls | undefined;
+  readonly stream: string;
+  readonly prefix: string;
+  readonly create: boolean;
+  /** A link that brings nothing for this long is dead. */
+  readonly keepAliveMs: number;
+  readonly reconnectMaxMs: number;
+}
+
+export interface ForwardConfig {
+  readonly stream: string;
+  readonly mode: 'auto' | 'atomic';
+  readonly order: 'strict';
+  readonly graceMs: number;
+}

@@ -1,0 +1,150 @@
+// The monitoring listener: GET /healthz, /varz and /jsz, each computed when it is asked for. It only reads, knows no
+// secrets, and sends no CORS header: a web page that happens to be open on this machine cannot read it.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Listen } from '../config/types.ts';
+import { formatListen } from '../config/values.ts';
+import { healthz, type Health } from './health.ts';
+import { jsz, type JszInput, type JszOptions } from './jsz.ts';
+import { varz, type VarzInput } from './varz.ts';
+
+/** A scraper or two, and people. More are closed at once; each connection costs some 20 KB. */
+const CONNECTIONS_MAX = 32;
+/** A request without cookies needs less than 1 KB. Beyond it: 431. */
+const HEADER_BYTES_MAX = 8 * 1024;
+/** Time for a whole request to arrive. Beyond it: 408. */
+const REQUEST_MS = 5000;
+/** How long a connection may be silent, or not read its answer, before it is closed. */
+const IDLE_MS = 10_000;
+
+/** What main supplies; each is called for every request that needs it. */
+export interface MonitorSources {
+  readonly health: () => Health;
+  readonly varz: () => VarzInput;
+  readonly jsz: () => JszInput;
+}
+
+/** The listener could not start. */
+export class MonitorError extends Error {
+  override name = 'MonitorError';
+  readonly hint: string;
+
+  constructor(message: string, hint: string, cause: unknown) {
+    super(message, { cause });
+    this.hint = hint;
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: object;
+}
+
+export class Monitor {
+  readonly #listen: Listen;
+  readonly #sources: MonitorSources;
+  readonly #server: Server;
+  /** Requests since start, by path: /varz shows them as nats-server does. Bounded: only paths that exist. */
+  readonly #requests: Record<string, number> = {};
+
+  readonly #paths: Readonly<Record<string, (query: URLSearchParams) => Answer>> = {
+    '/healthz': () => healthz(this.#sources.health()),
+    '/varz': () => ({ status: 200, body: this.#varz() }),
+    '/jsz': (query) => this.#jsz(query),
+  };
+
+  constructor({ listen }: { listen: Listen }, sources: MonitorSources) {
+    this.#listen = listen;
+    this.#sources = sources;
+    const options = {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: REQUEST_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: IDLE_MS,
+      connectionsCheckingInterval: 1000,
+    };
+    this.#server = createServer(options, (request, response) => this.#answer(request, response));
+    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.timeout = IDLE_MS;
+  }
+
+  /** Resolves with the address once the listener accepts connections; rejects with a MonitorError. */
+  start(): Promise<Listen> {
+    const { host, port } = this.#listen;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (cause: NodeJS.ErrnoException) => {
+        const hint =
+          cause.code === 'EADDRINUSE'
+            ? 'Another program has this port (ss -tlnp shows which): set [monitor] listen to a free one.'
+            : 'Set [monitor] listen to an address of this machine.';
+        const address = formatListen(this.#listen);
+        const message = `cannot listen on ${address} for monitoring (${cause.code ?? cause.message})`;
+        reject(new MonitorError(message, hint, cause));
+      });
+      this.#server.listen({ host, port }, () => {
+        // Later errors are failed accepts (no descriptors left): they must not end the agent.
+        this.#server.on('error', () => {});
+        const address = this.#server.address() as AddressInfo;
+        resolve({ host: address.address, port: address.port });
+      });
+    });
+  }
+
+  /** Closes the listener and its connections. */
+  stop(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    request.resume(); // A body means nothing here.
+    const { status, body } = this.#route(request);
+    const text = `${JSON.stringify(body, undefined, 2)}\n`;
+    response.writeHead(status, {
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(text),
+      'Cache-Control': 'no-store',
+      ...(status === 405 ? { Allow: 'GET, HEAD' } : {}),
+    });
+    response.end(text); // Node leaves the body out for HEAD.
+  }
+
+  #route(request: IncomingMessage): Answer {
+    const url = URL.parse(request.url ?? '/', 'http://localhost');
+    if (url === null) return { status: 400, body: { error: 'invalid request target' } };
+    const path = url.pathname;
+    const answer = this.#paths[path];
+    if (answer === undefined)
+      return { status: 404, body: { error: 'no such path', paths: Object.keys(this.#paths) } };
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return { status: 405, body: { error: 'only GET and HEAD' } };
+    this.#requests[path] = (this.#requests[path] ?? 0) + 1;
+    return answer(url.searchParams);
+  }
+
+  #varz(): object {
+    const { address: host, port } = this.#server.address() as AddressInfo;
+    const http = { http_host: host, http_port: port, http_req_stats: this.#requests };
+    return { ...varz(this.#sources.varz()), ...http };
+  }
+
+  #jsz(query: URLSearchParams): Answer {
+    const options: Record<keyof JszOptions, boolean> = {
+      streams: false,
+      consumers: false,
+      config: false,
+      accounts: false,
+    };
+    for (const name of Object.keys(options) as (keyof JszOptions)[]) {
+      const text = query.get(name) ?? '';
+      const on = /^(1|t|true)$/i.test(text);
+      if (!on && !/^(|0|f|false)$/i.test(text))
+        return { status: 400, body: { error: `${name}: found "${text}", expected true or false` } };
+      options[name] = on;
+    }
+    return { status: 200, body: jsz(this.#sources.jsz(), options) };
+  }
+}

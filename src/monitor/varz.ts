@@ -1,0 +1,63 @@
+// /varz: the agent as a whole, in nats-server's names, with sections of our own for what nats-server does not have. A
+// figure that we do not have is left out: a zero would be read as a measurement.
+
+import { formatTime, formatUptime, toSnakeCase } from './format.ts';
+import type { Usage } from './process-usage.ts';
+
+export interface VarzInput {
+  /** Random, new at every start. */
+  readonly serverId: string;
+  /** The gateway's name. */
+  readonly serverName: string;
+  readonly version: string;
+  /** The wall clock now. */
+  readonly wallMs: number;
+  /** Monotonic time since the start. */
+  readonly uptimeMs: number;
+  readonly usage: Usage;
+  readonly broker: {
+    readonly inMsgs: number;
+    readonly inBytes: number;
+    readonly outMsgs: number;
+    readonly outBytes?: number;
+    /** Messages that neither a stream nor a subscriber took. */
+    readonly nobodyMsgs: number;
+  };
+  readonly subscriptions: number;
+  /** Clients connected now, of all protocols. */
+  readonly connections: number;
+  /** Clients since the start. */
+  readonly totalConnections?: number;
+  /** What the parts say of themselves, in camelCase; an absent part is off. */
+  readonly sections: {
+    readonly mqtt?: object | undefined;
+    readonly serial?: readonly object[] | undefined;
+    readonly hub?: object | undefined;
+    readonly store?: object | undefined;
+  };
+}
+
+/** The JSON of /varz. `start` is reckoned back from now, so that it is right once the clock is. */
+export function varz(input: VarzInput): Record<string, unknown> {
+  const { broker, usage } = input;
+  return {
+    server_id: input.serverId,
+    server_name: input.serverName,
+    version: input.version,
+    start: formatTime(input.wallMs - input.uptimeMs),
+    now: formatTime(input.wallMs),
+    uptime: formatUptime(input.uptimeMs),
+    mem: usage.memBytes,
+    cores: usage.cores,
+    cpu: usage.cpuPercent,
+    connections: input.connections,
+    total_connections: input.totalConnections,
+    in_msgs: broker.inMsgs,
+    in_bytes: broker.inBytes,
+    out_msgs: broker.outMsgs,
+    out_bytes: broker.outBytes,
+    unrouted_msgs: broker.nobodyMsgs,
+    subscriptions: input.subscriptions,
+    ...(toSnakeCase(input.sections) as object),
+  };
+}

@@ -1,0 +1,131 @@
+// What /healthz, /varz and /jsz say, read from the live parts at the moment they are asked. Knows the parts by shape only.
+
+import type { Health, HealthProblem } from './monitor/health.ts';
+import type { JszInput, StreamSnapshot } from './monitor/jsz.ts';
+import type { ProcessUsage } from './monitor/process-usage.ts';
+import type { VarzInput } from './monitor/varz.ts';
+import type { Broker } from './broker.ts';
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import type { JetStream } from './jetstream/jetstream.ts';
+import type { Stream } from './jetstream/stream.ts';
+import { VERSION } from './version.ts';
+
+/** A sync that takes this long is a card that does not answer. */
+const STALLED_MS = 10_000;
+
+/** A forwarder, as far as it is shown. */
+export interface ForwarderView {
+  readonly stream: string;
+  status(): {
+    readonly state: string;
+    readonly detail: string;
+    readonly confirmedSeq: number;
+    readonly hubSeq: number;
+    readonly pending: number;
+  };
+}
+
+export interface Parts {
+  readonly config: Config;
+  readonly serverId: string;
+  readonly clock: Clock;
+  readonly startedMs: number;
+  readonly broker: Broker;
+  readonly jetstream: JetStream;
+  readonly usage: ProcessUsage;
+  readonly forwarders: readonly ForwarderView[];
+  readonly mqtt: { stats(): { connections: number } & object } | undefined;
+  readonly serial: readonly { stats(): object }[];
+  readonly hub: { readonly connected: boolean; readonly detail: string } | undefined;
+}
+
+/** What keeps the agent from doing its job. A hub that is away does not: the streams wait for it. */
+export function health({ jetstream, forwarders }: Parts): Health {
+  const { store } = jetstream;
+  const problems: HealthProblem[] = [];
+  if (store.failed !== undefined) {
+    problems.push({ part: 'disk', text: `the disk failed: ${store.failed.message}` });
+  }
+  if (store.full !== null) {
+    problems.push({
+      part: 'disk',
+      text: store.full.message,
+      hint: 'free space on the disk; the agent takes messages again by itself',
+    });
+  }
+  if (store.stalledMs > STALLED_MS) {
+    const seconds = Math.round(store.stalledMs / 1000);
+    problems.push({
+      part: 'disk',
+      text: `the disk has not answered for ${seconds} s; nothing is acknowledged meanwhile`,
+      hint: 'check the card, and what else writes to it',
+    });
+  }
+  for (const forwarder of forwarders) {
+    const { state, detail } = forwarder.status();
+    if (state === 'conflict' || state === 'misconfigured') {
+      problems.push({ part: `hub ${forwarder.stream}`, text: detail });
+    }
+  }
+  return { ok: problems.length === 0, problems };
+}
+
+export function varz(parts: Parts): VarzInput {
+  const { broker, clock, config, jetstream, hub, mqtt, serial } = parts;
+  const { store } = jetstream;
+  const connections = mqtt?.stats().connections ?? 0;
+  return {
+    serverId: parts.serverId,
+    serverName: config.gateway.name,
+    version: VERSION,
+    wallMs: clock.wallMs(),
+    uptimeMs: clock.monotonicMs() - parts.startedMs,
+    usage: parts.usage.read(),
+    broker: broker.counters,
+    subscriptions: broker.subscriptions,
+    connections,
+    sections: {
+      mqtt: mqtt?.stats(),
+      serial: serial.length === 0 ? undefined : serial.map((port) => port.stats()),
+      hub:
+        hub === undefined
+          ? undefined
+          : {
+              connected: hub.connected,
+              detail: hub.detail,
+              forwards: parts.forwarders.map((forwarder) => ({
+                stream: forwarder.stream,
+                ...forwarder.status(),
+              })),
+            },
+      store: {
+        ...store.counters,
+        ...store.usage(),
+        undurableMessages: store.undurableMessages,
+        full: store.full?.message ?? null,
+        clockSynced: jetstream.timeline.synced,
+      },
+    },
+  };
+}
+
+export function jsz(parts: Parts): JszInput {
+  const { config, jetstream, serverId, clock } = parts;
+  const forwarders = new Map(parts.forwarders.map((view) => [view.stream, view]));
+  return {
+    serverId,
+    wallMs: clock.wallMs(),
+    storeDir: config.gateway.dataDir,
+    streams: jetstream.streams.map((stream) => snapshot(stream, forwarders.get(stream.name))),
+  };
+}
+
+function snapshot(stream: Stream, forwarder: ForwarderView | undefined): StreamSnapshot {
+  return {
+    ...stream.state(),
+    config: stream.config,
+    createdMs: stream.createdMs,
+    forward: forwarder?.status() ?? null,
+  };
+}

@@ -9,10 +9,10 @@ import { commandLine } from './cli.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { EXIT_CONFIG, type Config, type HubAuth, type HubConfig } from './config.ts';
 import type { NatsHubConfig } from '../sync/nats-hub.ts';
+import { warnings } from './config/summary.ts';
 import { JetStream } from './jetstream/jetstream.ts';
 import { SchemaTooNewError } from './jetstream/schema.ts';
 import { createLogger, type Logger } from './log.ts';
-import { Monitor } from './monitor/monitor.ts';
 import { ProcessUsage } from './monitor/process-usage.ts';
 import { health, jsz, varz, type ForwarderView, type Parts } from './status.ts';
 import { VERSION } from './version.ts';
@@ -193,6 +193,8 @@ async function startSerial(
 async function startMonitor(parts: Parts, log: Logger, running: Running[]): Promise<void> {
   const { monitor: order } = parts.config;
   if (order === undefined) return;
+  // node:http takes 5 MB.
+  const { Monitor } = await import('./monitor/monitor.ts');
   const monitor = new Monitor(order, {
     health: () => health(parts),
     varz: () => varz(parts),
@@ -206,6 +208,7 @@ async function startMonitor(parts: Parts, log: Logger, running: Running[]): Prom
 /** Runs the agent until a signal or a failure, and ends the process. */
 async function run(config: Config): Promise<void> {
   const log = await createLogger(config.log.level);
+  for (const text of warnings(config)) log.warn(text);
   const crash = (error: unknown): void => {
     log.fatal({ err: error }, 'a bug: the agent ends and starts again');
     process.exit(EXIT_SOFTWARE);

@@ -18,7 +18,7 @@ export type Routed = 'stored' | 'delivered' | 'nobody';
 export class Broker {
   readonly #sublist = new Sublist<Subscriber>();
   /** Counters for /varz: messages and bytes since start. */
-  readonly counters = { inMsgs: 0, inBytes: 0, outMsgs: 0, nobodyMsgs: 0 };
+  readonly counters = { inMsgs: 0, inBytes: 0, outMsgs: 0, outBytes: 0, nobodyMsgs: 0 };
 
   get subscriptions(): number {
     return this.#sublist.count;
@@ -45,6 +45,7 @@ export class Broker {
       } else {
         if (routed === 'nobody') routed = 'delivered';
         this.counters.outMsgs++;
+        this.counters.outBytes += message.data.length;
         subscriber.deliver(message);
       }
     }

@@ -90,6 +90,8 @@ export class Store {
   #queuedMessages = 0;
   #queuedBytes = 0;
   #scheduled = false;
+  /** A turn has come for what is queued; it waits only for the disk. */
+  #due = false;
   #cancelInterval: Cancel | undefined;
 
   #batches: Batch[] = [];
@@ -199,6 +201,7 @@ export class Store {
 
   #turn(): void {
     if (this.#failed !== undefined || this.#resting || this.#dirty.size === 0) return;
+    this.#due = true;
     // A running sync is worth waiting for: the next one then covers more.
     if ((this.#syncing || this.#wantCheckpoint) && this.#queuedMessages < this.#limits.commitRows)
       return;
@@ -208,6 +211,7 @@ export class Store {
   }
 
   #commit(): void {
+    this.#due = false;
     const participants = [...this.#dirty];
     try {
       this.#transaction(() => participants.forEach((participant) => participant.write()));
@@ -350,7 +354,7 @@ export class Store {
   #synced(): void {
     if (this.#committed > this.#durable) return this.#sync();
     if (this.#wantCheckpoint && !this.#resting) return this.#checkpoint(() => {});
-    if (this.#dirty.size > 0 && this.#options.commitIntervalMs === 0) this.#turn();
+    if (this.#due) this.#turn();
   }
 
   /** Commits rest while the checkpointer copies the WAL into the database; then they go on. */

@@ -1,0 +1,375 @@
+// One client from CONNECT to its end, on any Duplex. It reads packets one after the other, in the order in which they
+// came; whatever has to wait (CONNACK for the disk, a full window of PUBLISHes) stops the reading, so nothing piles up
+// here. A peer that breaks the protocol is closed; 3.1.1 has hardly any other answer.
+
+import type { Duplex } from 'node:stream';
+import { AckQueue } from './acks.ts';
+import { admit, type Admission, type Will } from './connect.ts';
+import { FrameReader, remainingMax, type FrameTaker } from './frames.ts';
+import { Outbox } from './outbox.ts';
+import {
+  decode,
+  decodeProtocol,
+  decodePuback,
+  decodePublish,
+  encodeConnack,
+  encodeConnackUnsupported,
+  PacketType,
+  PINGRESP,
+  ProtocolError,
+  ReturnCode,
+} from './packets.ts';
+import type { Link, Session } from './session.ts';
+import type { Shared } from './shared.ts';
+import { subscribe, unsubscribe, type Answer } from './subscribe.ts';
+import { isReserved, TopicError } from './topic.ts';
+
+/** Reasons not to read on. */
+const Pause = { disk: 1, window: 2, stopping: 4 } as const;
+
+/** The listener, which counts its connections. */
+export interface Host {
+  /** Whether one more client may connect; `instead` of another connection of the same client. */
+  admits(instead: boolean): boolean;
+  connected(connection: Connection): void;
+  /** No longer a client; its socket may still be open for our last words. */
+  closed(connection: Connection): void;
+  gone(connection: Connection): void;
+}
+
+export class Connection implements Link, FrameTaker {
+  readonly #stream: Duplex;
+  readonly #shared: Shared;
+  readonly #host: Host;
+  readonly #reader: FrameReader;
+  readonly #outbox: Outbox;
+  readonly #acks: AckQueue;
+  #phase: 'connecting' | 'admitted' | 'connected' | 'closed' = 'connecting';
+  #session: Session | undefined;
+  #will: Will | undefined;
+  #keepAliveMs = 0;
+  /** When the last bytes came; before CONNECT, when the socket was opened; once closed, when we closed it. */
+  #sinceMs: number;
+  #pauses = 0;
+  #cut = false;
+
+  constructor(stream: Duplex, shared: Shared, host: Host) {
+    this.#stream = stream;
+    this.#shared = shared;
+    this.#host = host;
+    const { clock, limits } = shared;
+    this.#sinceMs = clock.monotonicMs();
+    this.#reader = new FrameReader(this, shared.partials);
+    this.#outbox = new Outbox(stream, clock, () => {
+      if (this.#phase === 'connected') this.#session?.pump();
+    });
+    this.#acks = new AckQueue(
+      limits.publishesInFlightMax,
+      limits.publishBytesInFlightMax,
+      (packetId) => this.#puback(packetId),
+    );
+    stream.on('data', (chunk: Buffer) => this.#read(chunk));
+    stream.on('end', () => this.close('the client closed the connection'));
+    stream.on('error', (error) => this.close(error.message));
+    stream.on('close', () => {
+      this.close('the client closed the connection');
+      this.#host.gone(this);
+    });
+  }
+
+  get clientId(): string | undefined {
+    return this.#session?.clientId;
+  }
+
+  get roomy(): boolean {
+    return this.#outbox.bytes < this.#shared.limits.outputBytesMax;
+  }
+
+  send(packet: Buffer): void {
+    this.#outbox.send(packet);
+    this.#checkOutput();
+  }
+
+  takeOver(): void {
+    this.#shared.counters.takeovers++;
+    this.close('another connection of the same client');
+  }
+
+  /** Looks at the time: CONNECT, keep-alive, our last words. */
+  tick(nowMs: number): void {
+    const { limits, counters } = this.#shared;
+    const idleMs = nowMs - this.#sinceMs;
+    if (this.#phase === 'connecting' && idleMs >= limits.connectTimeoutMs) {
+      counters.connectTimeouts++;
+      this.close('no CONNECT in time');
+    } else if (this.#phase === 'connected' && this.#pauses !== 0) {
+      this.#sinceMs = nowMs; // It is we who do not read.
+    } else if (this.#phase === 'connected' && this.#keepAliveMs > 0) {
+      if (idleMs <= 1.5 * this.#keepAliveMs) return;
+      counters.keepAliveTimeouts++;
+      this.close('keep-alive timeout'); // [MQTT-3.1.2-24]
+    } else if (this.#phase === 'closed' && idleMs >= limits.lingerMs) this.destroy();
+  }
+
+  /** Reads no more, lets the answers to what was taken leave, and closes. */
+  drain(): void {
+    if (this.#phase === 'connecting') return this.close('stopping');
+    this.#pause(Pause.stopping);
+    this.#closeWhenAnswered();
+  }
+
+  destroy(): void {
+    this.close('destroyed');
+    this.#stream.destroy();
+  }
+
+  /** Ends the connection; its Will is published unless DISCONNECT took it back. With `farewell` the peer gets to read it. */
+  close(reason: string, farewell?: Buffer): void {
+    if (this.#phase === 'closed') return;
+    const { clock, log, sessions } = this.#shared;
+    log.debug({ clientId: this.clientId, reason }, 'MQTT connection closed');
+    this.#phase = 'closed';
+    this.#sinceMs = clock.monotonicMs();
+    this.#reader.close();
+    if (this.#session !== undefined) sessions.close(this.#session, this);
+    this.#host.closed(this);
+    this.#publishWill();
+    if (farewell !== undefined) this.#outbox.send(farewell);
+    if (farewell !== undefined) this.#outbox.flush();
+    this.#outbox.close();
+    if (farewell === undefined) this.#stream.destroy();
+    else this.#stream.end();
+    // What still comes is read and dropped: a reset would take our last words from the peer.
+    this.#stream.resume();
+  }
+
+  remainingMax(first: number): number {
+    return remainingMax(first, this.#phase !== 'connecting', this.#shared.limits);
+  }
+
+  take(frame: Buffer, start: number): void {
+    const type = (frame[0] ?? 0) >> 4;
+    if (type === PacketType.publish) this.#publish(frame, start);
+    else if (type === PacketType.puback) this.#session?.puback(decodePuback(frame));
+    else if (type === PacketType.pingreq) this.send(PINGRESP);
+    else if (type === PacketType.connect) this.#connect(frame, start);
+    else this.#takeRare(frame);
+  }
+
+  #takeRare(frame: Buffer): void {
+    const packet = decode(frame);
+    const session = this.#session;
+    if (packet.cmd === 'disconnect') {
+      this.#will = undefined; // [MQTT-3.14.4-3]
+      this.close('DISCONNECT', Buffer.alloc(0));
+    } else if (session !== undefined && packet.cmd === 'subscribe') {
+      subscribe(this.#shared, session, packet, this.#answer(session));
+    } else if (session !== undefined && packet.cmd === 'unsubscribe') {
+      unsubscribe(this.#shared, session, packet, this.#answer(session));
+    }
+  }
+
+  /** How SUBACK and UNSUBACK leave: those of a persistent session when the disk has it, and nothing is read before. */
+  #answer(session: Session): Answer {
+    return (encode, then) => {
+      const leave = (error: Error | null): void => {
+        if (this.#phase !== 'connected') return;
+        const packet = encode(error);
+        if (packet === undefined) return this.close('the disk is full');
+        this.send(packet);
+        then();
+        this.#unpause(Pause.disk);
+        this.#closeWhenAnswered();
+      };
+      if (session.clean) return leave(null);
+      this.#pause(Pause.disk);
+      this.#shared.gate.after(leave);
+    };
+  }
+
+  #connect(frame: Buffer, start: number): void {
+    const { name, level } = decodeProtocol(frame, start);
+    const unacceptable = encodeConnack(ReturnCode.unacceptableProtocol, false);
+    if (name === 'MQIsdp') return this.#refuse('MQTT 3.1', unacceptable);
+    if (name !== 'MQTT') throw new ProtocolError('not MQTT'); // [MQTT-3.1.2-1]
+    if (level === 5) return this.#refuse('MQTT 5', encodeConnackUnsupported());
+    if (level !== 4) return this.#refuse('unknown level', unacceptable); // [MQTT-3.1.2-2]
+    const packet = decode(frame);
+    if (packet.cmd !== 'connect') throw new ProtocolError('malformed CONNECT');
+    const { users, limits, sessions } = this.#shared;
+    const admission = admit(packet, users, limits);
+    if ('reason' in admission)
+      return this.#refuse(admission.reason, encodeConnack(admission.returnCode, false));
+    const { clientId, clean } = admission;
+    if (!this.#host.admits(sessions.owned(clientId)) || (!clean && sessions.full(clientId))) {
+      this.#shared.warn('too many MQTT connections or sessions: a client was refused', {
+        clientId,
+      });
+      return this.#refuse('full', encodeConnack(ReturnCode.serverUnavailable, false));
+    }
+    this.#open(admission);
+  }
+
+  #open(admission: Admission): void {
+    const { sessions, gate } = this.#shared;
+    this.#phase = 'admitted';
+    const clientId = admission.clientId === '' ? sessions.newClientId() : admission.clientId;
+    const { session, present, written } = sessions.open(clientId, admission.clean, this);
+    this.#session = session;
+    const welcome = (error: Error | null): void => {
+      if (this.#phase !== 'admitted') return;
+      if (error !== null) {
+        sessions.revert(session);
+        return this.#refuse('the disk is full', encodeConnack(ReturnCode.serverUnavailable, false));
+      }
+      this.#welcome(admission, session, present);
+    };
+    if (!written) return welcome(null);
+    this.#pause(Pause.disk);
+    gate.after(welcome);
+  }
+
+  #welcome({ keepAliveMs, will }: Admission, session: Session, present: boolean): void {
+    this.#shared.counters.connects++;
+    this.#phase = 'connected';
+    this.#sinceMs = this.#shared.clock.monotonicMs();
+    this.#keepAliveMs = keepAliveMs;
+    this.#will = will;
+    this.#host.connected(this);
+    this.send(encodeConnack(ReturnCode.accepted, present));
+    session.start();
+    this.#unpause(Pause.disk);
+    this.#closeWhenAnswered();
+  }
+
+  #refuse(reason: string, connack: Buffer): void {
+    this.#shared.counters.connectsRefused++;
+    this.#shared.warn(`an MQTT client was refused: ${reason}`, {});
+    this.close(reason, connack);
+  }
+
+  #publish(frame: Buffer, start: number): void {
+    const { topic, packetId, qos, retain, data } = decodePublish(frame, start);
+    const { counters, publisher, subjects } = this.#shared;
+    counters.inMsgs++;
+    counters.inBytes += data.length;
+    const subject = subjects.get(topic);
+    if (isReserved(subject)) return this.#dropReserved(topic, packetId);
+    const message = { subject, data };
+    if (qos === 0) {
+      if (publisher.publish(message, retain) !== 'stored') counters.unroutedMsgs++;
+      return;
+    }
+    const slot = this.#acks.open(packetId, data.length);
+    const routed = publisher.publishAcknowledged(message, retain, (error) =>
+      this.#settle(slot, error),
+    );
+    if (routed !== 'stored') counters.unroutedMsgs++;
+    if (this.#acks.full) this.#pause(Pause.window);
+  }
+
+  /**
+   * A topic of the system's. [MQTT-3.3.5-2] leaves a positive answer or closing; closing would meet the same message
+   * again after each reconnect, and everything behind it would wait for ever.
+   */
+  #dropReserved(topic: string, packetId: number): void {
+    this.#shared.counters.notPermittedMsgs++;
+    this.#shared.warn('MQTT messages to a reserved topic are dropped', {
+      clientId: this.clientId,
+      topic,
+    });
+    if (packetId !== 0) this.#acks.settle(this.#acks.open(packetId, 0), true);
+  }
+
+  #settle(slot: number, error: Error | null): void {
+    if (error !== null) {
+      this.#shared.counters.refusedMsgs++;
+      // 3.1.1 has no negative answer. Without PUBACK the client keeps the message and sends it again when it reconnects.
+      const { clientId } = this;
+      this.#shared.warn('MQTT messages were refused and get no PUBACK', { clientId, err: error });
+    }
+    this.#acks.settle(slot, error === null);
+    if (this.#acks.roomy) this.#unpause(Pause.window);
+    this.#closeWhenAnswered();
+  }
+
+  #puback(packetId: number): void {
+    if (this.#phase === 'closed') return;
+    this.#shared.counters.pubacks++;
+    this.#outbox.puback(packetId);
+    this.#checkOutput();
+  }
+
+  #publishWill(): void {
+    const will = this.#will;
+    this.#will = undefined;
+    if (will === undefined) return;
+    const { counters, publisher } = this.#shared;
+    const { clientId } = this;
+    counters.wills++;
+    if (will.qos === 0) publisher.publish(will.message, will.retain);
+    else
+      publisher.publishAcknowledged(will.message, will.retain, (error) => {
+        if (error === null) return;
+        counters.refusedMsgs++;
+        this.#shared.warn('the Will of an MQTT client was refused', { clientId, err: error });
+      });
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#phase === 'closed') return;
+    if (this.#phase === 'connected') this.#sinceMs = this.#shared.clock.monotonicMs();
+    this.#guard(() => this.#reader.read(chunk));
+  }
+
+  /** Closes the connection when `step` finds the peer at fault. */
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof ProtocolError || error instanceof TopicError)) throw error;
+      this.#shared.counters.protocolErrors++;
+      const { clientId } = this;
+      this.#shared.warn('an MQTT client broke the protocol and was closed', {
+        clientId,
+        reason: error.message,
+      });
+      this.close(error.message);
+    }
+  }
+
+  #pause(reason: number): void {
+    this.#pauses |= reason;
+    this.#reader.pause();
+    this.#stream.pause();
+  }
+
+  #unpause(reason: number): void {
+    if ((this.#pauses & reason) === 0) return;
+    this.#pauses &= ~reason;
+    if (this.#pauses !== 0) return;
+    // In a turn of its own: this may be a callback of the disk, no place to publish from.
+    this.#shared.clock.soon(() => {
+      if (this.#pauses !== 0 || this.#phase === 'closed') return;
+      this.#guard(() => this.#reader.resume());
+      if (this.#pauses === 0) this.#stream.resume();
+    });
+  }
+
+  /** A client that reads nothing at all is closed, in a turn of its own. */
+  #checkOutput(): void {
+    if (this.#cut || this.#outbox.bytes <= this.#shared.limits.outputBytesCut) return;
+    this.#cut = true;
+    this.#shared.clock.soon(() => {
+      if (this.#phase === 'closed') return;
+      this.#shared.counters.slowReaders++;
+      this.close('the client does not read');
+    });
+  }
+
+  #closeWhenAnswered(): void {
+    const stopping = (this.#pauses & Pause.stopping) !== 0;
+    if (!stopping || (this.#pauses & Pause.disk) !== 0 || this.#acks.waiting > 0) return;
+    this.close('stopping', Buffer.alloc(0));
+  }
+}

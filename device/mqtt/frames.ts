@@ -1,0 +1,187 @@
+// Cuts the byte stream of one client into whole Control Packets, each within the limit for its type, before anything
+// looks inside. A packet that lies within one chunk is a slice of it; of a begun packet only the bytes that came are
+// held, in one buffer that grows as they come: neither a large announced length nor a byte at a time costs memory.
+
+import type { Budget, MqttLimits } from './limits.ts';
+import { PacketType, ProtocolError } from './packets.ts';
+
+/** Held bytes of a begun packet that are not charged to the shared budget: more than most packets. */
+const PARTIAL_FREE_BYTES = 4096;
+const FIRST_PARTIAL_BYTES = 64;
+/** A fixed header: the type, and at most four bytes of Remaining Length [2.2.3]. */
+const FIXED_HEADER_MAX = 5;
+
+export interface FrameTaker {
+  /** The largest Remaining Length for a packet that begins with `first`. Throws a ProtocolError when it may not come now. */
+  remainingMax(first: number): number;
+  /** A whole packet; its variable header begins at `start`. May pause or close the reader. */
+  take(frame: Buffer, start: number): void;
+}
+
+interface Header {
+  /** Bytes of the fixed header. */
+  start: number;
+  /** Bytes of the whole packet. */
+  length: number;
+}
+
+export class FrameReader {
+  readonly #taker: FrameTaker;
+  readonly #budget: Budget;
+  #input: Buffer | undefined;
+  #partial: Buffer | undefined;
+  #have = 0;
+  #charged = 0;
+  #header: Header | undefined;
+  #paused = false;
+  #closed = false;
+
+  constructor(taker: FrameTaker, budget: Budget) {
+    this.#taker = taker;
+    this.#budget = budget;
+  }
+
+  /** Takes the next bytes. Throws a ProtocolError. */
+  read(chunk: Buffer): void {
+    if (this.#closed) return;
+    this.#input = this.#input === undefined ? chunk : Buffer.concat([this.#input, chunk]);
+    this.#run();
+  }
+
+  /** Takes no further packet until `resume`; the rest of the current chunk waits. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Goes on with what waits. Throws a ProtocolError. */
+  resume(): void {
+    this.#paused = false;
+    this.#run();
+  }
+
+  /** Drops everything; nothing is taken any more. */
+  close(): void {
+    this.#closed = true;
+    this.#input = undefined;
+    this.#drop();
+  }
+
+  #run(): void {
+    while (this.#input !== undefined && !this.#paused) {
+      const input = this.#input;
+      // Taken out first: `take` may end in `resume`, which then finds nothing to do, and this loop goes on.
+      this.#input = undefined;
+      const used = this.#partial === undefined ? this.#whole(input) : this.#fill(input);
+      if (used < input.length && !this.#closed) this.#input = input.subarray(used);
+    }
+  }
+
+  /** Takes the packets that lie wholly in `input`, and begins to collect the last one. Returns the bytes used. */
+  #whole(input: Buffer): number {
+    let at = 0;
+    while (at < input.length && !this.#paused && !this.#closed) {
+      const header = this.#readHeader(input, at, input.length);
+      if (header === undefined || at + header.length > input.length) {
+        this.#header = header;
+        this.#append(input, at, input.length);
+        return input.length;
+      }
+      const frame = input.subarray(at, at + header.length);
+      at += header.length;
+      this.#taker.take(frame, header.start);
+    }
+    return at;
+  }
+
+  /** Adds to the begun packet. Returns the bytes used. */
+  #fill(input: Buffer): number {
+    let used = 0;
+    while (this.#header === undefined && used < input.length) {
+      this.#append(input, used, ++used);
+      if (this.#partial !== undefined)
+        this.#header = this.#readHeader(this.#partial, 0, this.#have);
+    }
+    if (this.#header === undefined) return used;
+    const missing = this.#header.length - this.#have;
+    const end = Math.min(input.length, used + missing);
+    this.#append(input, used, end);
+    if (this.#have === this.#header.length && this.#partial !== undefined) {
+      const frame = this.#partial.subarray(0, this.#have);
+      const { start } = this.#header;
+      this.#drop();
+      this.#taker.take(frame, start);
+    }
+    return end;
+  }
+
+  #readHeader(bytes: Buffer, at: number, end: number): Header | undefined {
+    const first = bytes[at];
+    if (first === undefined || at >= end) return undefined;
+    const max = this.#taker.remainingMax(first);
+    let remaining = 0;
+    for (let i = 1; i < FIXED_HEADER_MAX; i++) {
+      const byte = bytes[at + i];
+      if (byte === undefined || at + i >= end) return undefined;
+      remaining += (byte & 0x7f) * 2 ** (7 * (i - 1));
+      if ((byte & 0x80) !== 0) continue;
+      if (remaining > max) throw new ProtocolError(`a packet of ${remaining} bytes`);
+      return { start: 1 + i, length: 1 + i + remaining };
+    }
+    throw new ProtocolError('malformed Remaining Length');
+  }
+
+  #append(input: Buffer, from: number, to: number): void {
+    const needed = this.#have + to - from;
+    if (this.#partial === undefined || this.#partial.length < needed) this.#grow(needed);
+    if (this.#partial !== undefined) input.copy(this.#partial, this.#have, from, to);
+    this.#have = needed;
+  }
+
+  #grow(needed: number): void {
+    const doubled = Math.max(needed, 2 * this.#have, FIRST_PARTIAL_BYTES);
+    const size = this.#header === undefined ? doubled : Math.min(doubled, this.#header.length);
+    const charge = Math.max(0, size - PARTIAL_FREE_BYTES) - this.#charged;
+    if (charge > 0 && !this.#budget.take(charge))
+      throw new ProtocolError('too many bytes of incomplete packets');
+    this.#charged += Math.max(0, charge);
+    const grown = Buffer.allocUnsafe(size);
+    this.#partial?.copy(grown, 0, 0, this.#have);
+    this.#partial = grown;
+  }
+
+  #drop(): void {
+    this.#budget.give(this.#charged);
+    this.#charged = 0;
+    this.#partial = undefined;
+    this.#have = 0;
+    this.#header = undefined;
+  }
+}
+
+/**
+ * The largest Remaining Length for a packet that begins with `first`, type and flags in one [MQTT-2.2.2-2]. Throws a
+ * ProtocolError for what a client may not send, or not now.
+ */
+export function remainingMax(
+  first: number,
+  connected: boolean,
+  limits: Readonly<MqttLimits>,
+): number {
+  const isConnect = first === PacketType.connect << 4;
+  if (connected && isConnect) throw new ProtocolError('a second CONNECT'); // [MQTT-3.1.0-2]
+  if (!connected && !isConnect) throw new ProtocolError('the first packet is no CONNECT'); // [MQTT-3.1.0-1]
+  if (isConnect) return limits.connectBytesMax;
+  if (first >> 4 === PacketType.publish) return limits.packetBytesMax;
+  switch (first) {
+    case PacketType.puback << 4:
+      return 2;
+    case PacketType.pingreq << 4:
+    case PacketType.disconnect << 4:
+      return 0;
+    case (PacketType.subscribe << 4) | 2:
+    case (PacketType.unsubscribe << 4) | 2:
+      return limits.controlBytesMax;
+    default:
+      throw new ProtocolError(`a packet that begins with 0x${first.toString(16)}`);
+  }
+}

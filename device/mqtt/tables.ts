@@ -1,0 +1,87 @@
+// What the listener needs of the disk: ordered maps, and to be told when what it wrote is safe. `main.ts` hands over the real
+// ones; nothing here knows how they are stored.
+
+import type { Clock } from '../../src/clock.ts';
+
+/** A durable map, ordered by key. Writes join this turn's commit; reads see committed rows only. */
+export interface Table {
+  get(key: string): Buffer | undefined;
+  put(key: string, value: Buffer): void;
+  delete(key: string): void;
+  /** Rows with from <= key < to (binary order), at most `limit`. */
+  range(from: string, to: string, limit: number): { key: string; value: Buffer }[];
+}
+
+/**
+ * Calls `done` once everything written or published up to now is on the disk (null), or was refused (an Error: the
+ * disk is full). May call back synchronously when nothing is pending. Callbacks run in order.
+ */
+export type WhenDurable = (done: (error: Error | null) => void) => void;
+
+export interface MqttStore {
+  /** Client Identifier -> subscriptions. */
+  readonly sessions: Table;
+  /** Client Identifier and an ordered number -> a message that its session has yet to acknowledge. */
+  readonly queue: Table;
+  /** Subject -> retained message. */
+  readonly retained: Table;
+  readonly whenDurable: WhenDurable;
+}
+
+/** Beyond every key that we write. */
+const KEYS_END = '\u{10ffff}\u{10ffff}';
+
+/** Told null when the disk has it, an Error when it was refused. */
+export type Settled = (error: Error | null) => void;
+
+/**
+ * Asks the disk once a turn on behalf of everybody who wrote in it. A participant is opened at the last moment before
+ * the question is put, so whatever it wrote in the turn is covered by the answer; what it writes later is not.
+ */
+export class DurableGate {
+  readonly #clock: Clock;
+  readonly #whenDurable: WhenDurable;
+  #joined: (() => Settled)[] = [];
+
+  constructor(clock: Clock, whenDurable: WhenDurable) {
+    this.#clock = clock;
+    this.#whenDurable = whenDurable;
+  }
+
+  /** Calls `seal` at the end of this turn, and what it returned when everything written until then is settled. */
+  join(seal: () => Settled): void {
+    if (this.#joined.length === 0) this.#clock.soon(() => this.#ask());
+    this.#joined.push(seal);
+  }
+
+  /** Calls `settled` when everything written until the end of this turn is on the disk, or was refused. */
+  after(settled: Settled): void {
+    this.join(() => settled);
+  }
+
+  #ask(): void {
+    const joined = this.#joined;
+    this.#joined = [];
+    const sealed = joined.map((seal) => seal());
+    this.#whenDurable((error) => {
+      for (const settled of sealed) settled(error);
+    });
+  }
+}
+
+/** All rows from `first` to before `end` in order, read `rowsMax` at a time. */
+export function* scan(
+  table: Table,
+  rowsMax: number,
+  first = '',
+  end = KEYS_END,
+): Generator<{ key: string; value: Buffer }> {
+  let from = first;
+  for (;;) {
+    const rows = table.range(from, end, rowsMax);
+    yield* rows;
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < rowsMax) return;
+    from = `${last.key}\0`;
+  }
+}

@@ -1,0 +1,170 @@
+import { expect, test } from 'vitest';
+import { FrameReader, remainingMax, type FrameTaker } from '../../../device/mqtt/frames.ts';
+import { Budget, DEFAULT_LIMITS } from '../../../device/mqtt/limits.ts';
+import { ProtocolError } from '../../../device/mqtt/packets.ts';
+import { randomInt, seededRandom } from '../../support/random.ts';
+
+/** A packet of PUBLISH's type with `length` bytes behind its fixed header. */
+function packet(length: number, fill = 0x55): Buffer {
+  const header = [0x30];
+  let rest = length;
+  do {
+    header.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
+    rest >>>= 7;
+  } while (rest > 0);
+  return Buffer.concat([Buffer.from(header), Buffer.alloc(length, fill)]);
+}
+
+function setup(max = 1024 * 1024, budget = new Budget(16 * 1024 * 1024)) {
+  const taken: { frame: Buffer; start: number }[] = [];
+  /** What else happens with each packet. */
+  const each = { also: (): void => undefined };
+  const taker: FrameTaker = {
+    remainingMax: () => max,
+    take: (frame, start) => {
+      taken.push({ frame: Buffer.from(frame), start });
+      each.also();
+    },
+  };
+  return { reader: new FrameReader(taker, budget), taken, each, budget };
+}
+
+const packets = [0, 1, 2, 126, 127, 128, 129, 300, 16_383, 16_384].map((length) => packet(length));
+const whole = Buffer.concat(packets);
+
+function assertTaken(taken: { frame: Buffer; start: number }[]): void {
+  expect(taken.map(({ frame }) => frame.length)).toEqual(packets.map(({ length }) => length));
+  taken.forEach(({ frame }, i) => expect(frame.equals(packets[i]!)).toBe(true));
+  expect(taken.map(({ start }) => start)).toEqual([2, 2, 2, 2, 2, 3, 3, 3, 3, 4]);
+}
+
+test('packets are cut from one chunk', () => {
+  const { reader, taken } = setup();
+  reader.read(whole);
+  assertTaken(taken);
+});
+
+test('packets are cut from single bytes', () => {
+  const { reader, taken, budget } = setup();
+  for (let i = 0; i < whole.length; i++) reader.read(whole.subarray(i, i + 1));
+  assertTaken(taken);
+  expect(budget.used).toBe(0);
+});
+
+test('packets are cut wherever the stream is split', () => {
+  const short = Buffer.concat(packets.slice(0, 8));
+  for (let at = 0; at <= short.length; at++) {
+    const { reader, taken } = setup();
+    reader.read(short.subarray(0, at));
+    reader.read(short.subarray(at));
+    expect(taken.map(({ frame }) => frame.length)).toEqual(
+      packets.slice(0, 8).map((p) => p.length),
+    );
+  }
+});
+
+test('packets are cut from random pieces, with pauses in between', () => {
+  const random = seededRandom(3);
+  for (let round = 0; round < 50; round++) {
+    const { reader, taken, each } = setup();
+    each.also = () => {
+      if (randomInt(random, 3) === 0) reader.pause();
+    };
+    for (let at = 0; at < whole.length;) {
+      const length = 1 + randomInt(random, 2000);
+      reader.read(whole.subarray(at, at + length));
+      at += length;
+      if (randomInt(random, 2) === 0) reader.resume();
+    }
+    while (taken.length < packets.length) reader.resume();
+    assertTaken(taken);
+  }
+});
+
+test('nothing is taken while paused, and nothing is lost', () => {
+  const { reader, taken, each } = setup();
+  each.also = () => reader.pause();
+  reader.read(Buffer.concat([packet(1), packet(2), packet(3)]));
+  expect(taken.length).toBe(1);
+  reader.resume();
+  expect(taken.length).toBe(2);
+  reader.resume();
+  expect(taken.length).toBe(3);
+});
+
+test('resuming from within a packet goes on in order, not deeper', () => {
+  const { reader, taken, each } = setup();
+  let depth = 0;
+  each.also = () => {
+    expect(depth++).toBe(0);
+    reader.pause();
+    reader.resume();
+    depth--;
+  };
+  reader.read(Buffer.concat([packet(1), packet(2), packet(3)]));
+  expect(taken.map(({ frame }) => frame.length)).toEqual([3, 4, 5]);
+});
+
+test('a packet over the limit is refused by its header alone', () => {
+  const { reader, taken } = setup(1000);
+  expect(() => reader.read(packet(1001).subarray(0, 3))).toThrow(ProtocolError);
+  const other = setup(1000);
+  other.reader.read(packet(1000));
+  expect([taken.length, other.taken.length]).toEqual([0, 1]);
+});
+
+test('a Remaining Length of more than four bytes is malformed', () => {
+  const { reader } = setup(Infinity);
+  expect(() => reader.read(Buffer.from([0x30, 0x80, 0x80, 0x80, 0x80]))).toThrow(
+    'Remaining Length',
+  );
+  const slow = setup(Infinity).reader;
+  for (const byte of [0x30, 0xff, 0xff, 0xff]) slow.read(Buffer.from([byte]));
+  expect(() => slow.read(Buffer.from([0xff]))).toThrow('Remaining Length');
+});
+
+test('the largest Remaining Length of the standard is understood', () => {
+  const { reader } = setup(268_435_455);
+  reader.read(Buffer.from([0x30, 0xff, 0xff, 0xff, 0x7f]));
+  expect(() => setup(268_435_454).reader.read(Buffer.from([0x30, 0xff, 0xff, 0xff, 0x7f]))).toThrow(
+    'a packet of 268435455 bytes',
+  );
+});
+
+test('an announced length costs nothing until its bytes come', () => {
+  const { reader, budget } = setup();
+  reader.read(packet(1_000_000).subarray(0, 4));
+  expect(budget.used).toBe(0);
+  reader.read(Buffer.alloc(100_000));
+  expect(budget.used).toBeGreaterThan(90_000);
+  expect(budget.used).toBeLessThan(200_000);
+  reader.close();
+  expect(budget.used).toBe(0);
+});
+
+test('the bytes of all begun packets together are bounded', () => {
+  const budget = new Budget(150_000);
+  const first = setup(1_000_000, budget);
+  const second = setup(1_000_000, budget);
+  first.reader.read(packet(200_000).subarray(0, 100_000));
+  expect(() => second.reader.read(packet(200_000).subarray(0, 100_000))).toThrow('incomplete');
+  second.reader.close();
+  first.reader.close();
+  expect(budget.used).toBe(0);
+});
+
+test('a client may send only what a client sends, with the right flags, after CONNECT', () => {
+  const max = (first: number, connected = true): number =>
+    remainingMax(first, connected, DEFAULT_LIMITS);
+  expect(max(0x10, false)).toBe(DEFAULT_LIMITS.connectBytesMax);
+  for (const first of [0x30, 0x31, 0x32, 0x3b])
+    expect(max(first)).toBe(DEFAULT_LIMITS.packetBytesMax);
+  expect([max(0x40), max(0xc0), max(0xe0)]).toEqual([2, 0, 0]);
+  expect([max(0x82), max(0xa2)]).toEqual(Array(2).fill(DEFAULT_LIMITS.controlBytesMax));
+  const wrong = [
+    0x00, 0x10, 0x20, 0x41, 0x50, 0x62, 0x70, 0x80, 0x90, 0xa0, 0xb0, 0xc1, 0xd0, 0xe1, 0xf0,
+  ];
+  for (const first of wrong) expect(() => max(first), first.toString(16)).toThrow(ProtocolError);
+  for (const first of [0x11, 0x30, 0x16, 0x47, 0xc0])
+    expect(() => max(first, false), first.toString(16)).toThrow(ProtocolError);
+});

@@ -1,0 +1,107 @@
+// An MQTT client that says exactly what a test wants, packet by packet or byte by byte, over any Duplex.
+
+import { generate, parser, type IConnectPacket, type Packet } from 'mqtt-packet';
+import type { Duplex } from 'node:stream';
+
+export type Received = Packet & { cmd: string };
+
+export class TestClient {
+  readonly stream: Duplex;
+  readonly received: Received[] = [];
+  readonly bytes: Buffer[] = [];
+  readonly #idle: () => Promise<void>;
+  closed = false;
+
+  /** `idle` lets the other side work. */
+  constructor(stream: Duplex, idle: () => Promise<void>) {
+    this.stream = stream;
+    this.#idle = idle;
+    const reader = parser({ protocolVersion: 4 });
+    reader.on('packet', (packet: Received) => this.received.push(packet));
+    stream.on('data', (chunk: Buffer) => {
+      this.bytes.push(chunk);
+      reader.parse(chunk);
+    });
+    stream.on('error', () => undefined);
+    stream.on('end', () => (this.closed = true));
+    stream.on('close', () => (this.closed = true));
+  }
+
+  send(...packets: Packet[]): void {
+    this.write(Buffer.concat(packets.map((packet) => generate(packet))));
+  }
+
+  write(bytes: Buffer): void {
+    if (!this.stream.destroyed && !this.stream.writableEnded) this.stream.write(bytes);
+  }
+
+  /** CONNECT, and its CONNACK. */
+  async connect(options: Partial<IConnectPacket> = {}): Promise<Received & { cmd: 'connack' }> {
+    this.send(connectPacket(options));
+    return this.expect('connack');
+  }
+
+  /** QoS 1. */
+  publish(topic: string, data: string | Buffer, messageId: number, retain = false): void {
+    this.send({ cmd: 'publish', topic, payload: data, qos: 1, messageId, dup: false, retain });
+  }
+
+  /** QoS 0. */
+  publishPlain(topic: string, data: string | Buffer, retain = false): void {
+    this.send({ cmd: 'publish', topic, payload: data, qos: 0, dup: false, retain });
+  }
+
+  async subscribe(
+    filters: Record<string, 0 | 1 | 2>,
+    messageId = 1,
+  ): Promise<Received & { cmd: 'suback' }> {
+    const subscriptions = Object.entries(filters).map(([topic, qos]) => ({ topic, qos }));
+    this.send({ cmd: 'subscribe', messageId, subscriptions });
+    return this.expect('suback');
+  }
+
+  puback(messageId: number): void {
+    this.send({ cmd: 'puback', messageId });
+  }
+
+  /** Takes the next packet of this kind out of what was received, waiting for it. */
+  async expect<C extends Packet['cmd']>(cmd: C): Promise<Extract<Received, { cmd: C }>> {
+    for (let round = 0; round < 1000; round++) {
+      const at = this.received.findIndex((packet) => packet.cmd === cmd);
+      const packet = at < 0 ? undefined : this.received.splice(at, 1)[0];
+      if (packet !== undefined) return packet as Extract<Received, { cmd: C }>;
+      if (this.closed) throw new Error(`closed while waiting for ${cmd}`);
+      await this.#idle();
+    }
+    throw new Error(`no ${cmd} came`);
+  }
+
+  /** Takes `count` PUBLISHes, and returns what they carried. */
+  async expectData(count: number): Promise<string[]> {
+    const data: string[] = [];
+    for (let i = 0; i < count; i++) data.push(String((await this.expect('publish')).payload));
+    return data;
+  }
+
+  async expectClosed(): Promise<void> {
+    for (let round = 0; round < 1000 && !this.closed; round++) await this.#idle();
+    if (!this.closed) throw new Error('still open');
+  }
+
+  /** The kinds of what was received and not taken. */
+  get pending(): string[] {
+    return this.received.map(({ cmd }) => cmd);
+  }
+}
+
+export function connectPacket(options: Partial<IConnectPacket> = {}): IConnectPacket {
+  return {
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 4,
+    clientId: 'meter-1',
+    clean: true,
+    keepalive: 0,
+    ...options,
+  };
+}

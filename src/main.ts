@@ -23,6 +23,8 @@ const EXIT_SOFTWARE = 70;
 const EXIT_START = 71;
 /** The disk failed (EX_IOERR). */
 const EXIT_DISK = 74;
+const DISK_HINT =
+  'the kernel log (dmesg) says what the disk reported; check the card, its power and its connection';
 /** A stop takes no longer than this; what is not on the disk by then was never acknowledged. */
 const STOP_MS = 4_500;
 /** Of it, for MQTT clients to get the acknowledgements of what they sent. */
@@ -217,7 +219,7 @@ async function run(config: Config): Promise<void> {
   process.on('unhandledRejection', crash);
   const onFatal = (error: Error): void => {
     log.fatal(
-      { err: error, hint: hintOf(error) },
+      { err: error, hint: hintOf(error) ?? DISK_HINT },
       'the disk can no longer be trusted: the agent ends',
     );
     process.exit(EXIT_DISK);

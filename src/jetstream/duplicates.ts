@@ -65,6 +65,13 @@ export class DuplicateWindow {
     this.#old.delete(id);
   }
 
+  /** The numbers behind `lastSeq` are given out again: what was noted of them says nothing about who gets them next. */
+  takeBack(lastSeq: number): void {
+    this.#lastSeq = Math.min(this.#lastSeq, lastSeq);
+    this.#expiredSeq = Math.min(this.#expiredSeq, lastSeq);
+    for (const moment of this.#moments) moment.seq = Math.min(moment.seq, lastSeq);
+  }
+
   #age(): void {
     // The first of the old ones that is still in the window tells how many go early; they are in sequence order.
     let expired = 0;

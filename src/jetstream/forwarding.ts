@@ -20,8 +20,11 @@ export class Forwarding {
   readonly #saveMark: Statement<[number, string, number, string, number]>;
   readonly #addSample: Statement<[number, number, number]>;
   readonly #pruneSamples: Statement<[number, number]>;
+  readonly #forgetSamples: Statement<[number]>;
   #samples: { ts: number; seq: number }[];
   #changed = false;
+  /** The mark moved back: the samples in the database are of a hub stream that is lost. */
+  #wentBack = false;
   mark: ForwardMark | null;
 
   constructor(db: Database, streamId: number, graceMs: number) {
@@ -34,6 +37,7 @@ export class Forwarding {
       'INSERT OR REPLACE INTO grace (stream_id, ts, seq) VALUES (?, ?, ?)',
     );
     this.#pruneSamples = db.prepare('DELETE FROM grace WHERE stream_id = ? AND ts < ?');
+    this.#forgetSamples = db.prepare('DELETE FROM grace WHERE stream_id = ?');
     this.mark = readMark(db, streamId);
     this.#samples = db
       .prepare<[number], { ts: number; seq: number }>(
@@ -52,6 +56,10 @@ export class Forwarding {
 
   /** Moves the mark at store time `ts`. */
   confirm(mark: ForwardMark, ts: number): void {
+    // A stream made anew that holds something already was filled by a process that could not write it down.
+    if (this.mark !== null && mark.hubCreated !== this.mark.hubCreated)
+      this.#goBack(mark.id === '' ? mark.seq : 0);
+    else if (mark.seq < (this.mark?.seq ?? 0)) this.#goBack(mark.seq);
     this.mark = mark;
     this.#changed = true;
     const last = this.#samples.at(-1);
@@ -64,18 +72,29 @@ export class Forwarding {
     }
   }
 
+  /** The hub lost what lies behind `seq`: that it once had it counts no more when it loses its stream again. */
+  #goBack(seq: number): void {
+    const oldest = this.#samples[0];
+    this.#samples = this.#samples.filter((sample) => sample.seq <= seq);
+    if (this.#samples.length === 0 && oldest !== undefined)
+      this.#samples.push({ ts: oldest.ts, seq });
+    this.#wentBack = true;
+  }
+
   /** Writes the mark, if it moved; part of a transaction. */
   save(): void {
     if (!this.#changed || this.mark === null) return;
     const { seq, id, hubSeq, hubCreated } = this.mark;
     this.#saveMark.run(seq, id, hubSeq, hubCreated, this.#streamId);
-    const last = this.#samples.at(-1);
-    if (last !== undefined) this.#addSample.run(this.#streamId, last.ts, last.seq);
+    if (this.#wentBack) this.#forgetSamples.run(this.#streamId);
+    for (const sample of this.#wentBack ? this.#samples : this.#samples.slice(-1))
+      this.#addSample.run(this.#streamId, sample.ts, sample.seq);
     this.#pruneSamples.run(this.#streamId, this.#samples[0]?.ts ?? 0);
   }
 
   saved(): void {
     this.#changed = false;
+    this.#wentBack = false;
   }
 }
 

@@ -286,6 +286,7 @@ export class Stream implements Participant {
       const id = headerValue(headers ?? undefined, 'Nats-Msg-Id');
       if (id) this.#duplicates.remove(id);
     }
+    this.#duplicates.takeBack(this.#totals.lastSeq);
     this.#subjects.refused();
     this.#removals.refused();
     this.reclaim();

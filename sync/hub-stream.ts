@@ -1,0 +1,126 @@
+// What a hub stream must be like to be forwarded to, read from JetStream's own description of it, and the
+// description of one that we create ourselves.
+
+import { HubError, LOCAL_ERROR } from './hub-error.ts';
+import type { HubStream } from './hub.ts';
+
+/** JetStream's stream_info_response, as far as it matters here. */
+export interface StreamInfoAnswer {
+  readonly created?: string;
+  readonly config?: {
+    readonly name?: string;
+    readonly subjects?: readonly string[];
+    readonly retention?: string;
+    readonly discard?: string;
+    readonly max_age?: number;
+    readonly max_msgs?: number;
+    readonly max_bytes?: number;
+    readonly max_msgs_per_subject?: number;
+    readonly max_msg_size?: number;
+    readonly sealed?: boolean;
+    readonly no_ack?: boolean;
+    readonly deny_delete?: boolean;
+    readonly mirror?: unknown;
+    readonly subject_transform?: unknown;
+    readonly allow_atomic?: boolean;
+    readonly allow_msg_ttl?: boolean;
+    readonly allow_msg_counter?: boolean;
+  };
+  readonly state?: { readonly last_seq?: number };
+}
+
+/** Reads the description. Throws a HubError where it is none. */
+export function hubStream(answer: StreamInfoAnswer): HubStream {
+  const { config, created, state } = answer;
+  if (config?.name === undefined || created === undefined || state === undefined)
+    throw new HubError('retry', 'the hub described the stream incompletely', {
+      errCode: LOCAL_ERROR.badAnswer,
+    });
+  const limit = (value: number | undefined): boolean => (value ?? 0) > 0;
+  const atomic = config.allow_atomic === true;
+  const unfit = unfitness(config);
+  const size = config.max_msg_size ?? -1;
+  const consumed = (config.retention ?? 'limits') !== 'limits';
+  return {
+    name: config.name,
+    created,
+    lastSeq: state.last_seq ?? 0,
+    subjects: config.subjects ?? [],
+    messageBytesMax: size > 0 ? size : Infinity,
+    atomic,
+    removes:
+      limit(config.max_age) ||
+      limit(config.max_msgs_per_subject) ||
+      consumed ||
+      (config.discard !== 'new' && (limit(config.max_msgs) || limit(config.max_bytes))),
+    consumed,
+    checkpoints: atomic && config.allow_msg_ttl === true && config.deny_delete !== true,
+    ...(unfit === undefined ? {} : { unfit }),
+  };
+}
+
+function unfitness(config: NonNullable<StreamInfoAnswer['config']>): HubStream['unfit'] {
+  const other = 'name an ordinary stream in hub.stream, or create one';
+  if (config.mirror !== undefined && config.mirror !== null)
+    return { reason: 'it is a mirror', hint: other };
+  if (config.sealed === true) return { reason: 'it is sealed', hint: other };
+  if (config.allow_msg_counter === true)
+    return { reason: 'it counts (allow_msg_counter)', hint: other };
+  if (config.no_ack === true)
+    return {
+      reason: 'it acknowledges nothing (no_ack)',
+      hint: 'set no_ack = false on it: without acknowledgements nothing counts as delivered',
+    };
+  if (config.subject_transform !== undefined && config.subject_transform !== null)
+    return {
+      reason: 'it rewrites subjects (subject_transform)',
+      hint: 'remove its subject_transform: what the gateway sent must be found again under its subject',
+    };
+  return undefined;
+}
+
+/** Whether every subject under `filter` is also under `pattern`. */
+export function covers(pattern: string, filter: string): boolean {
+  const wide = pattern.split('.');
+  const narrow = filter.split('.');
+  for (let i = 0; i < wide.length; i++) {
+    const token = narrow[i];
+    if (wide[i] === '>') return token !== undefined;
+    if (token === undefined || token === '>') return false;
+    if (wide[i] !== '*' && (token === '*' || wide[i] !== token)) return false;
+  }
+  return wide.length === narrow.length;
+}
+
+/** Sizes tried for a stream of ours, largest first: a full hub shall push back, not drop. */
+export const CREATE_BYTES = [8 * 1024 ** 3, 1024 ** 3, 256 * 1024 ** 2] as const;
+
+/** Configuration keys that older servers do not know, in the order in which they are given up. */
+export const NEWER_KEYS = ['allow_batched', 'allow_atomic', 'allow_msg_ttl'] as const;
+
+/** The stream that `create = true` makes. `without` names keys to leave out. */
+export function newStream(
+  name: string,
+  prefix: string,
+  {
+    replicas,
+    maxBytes,
+    without,
+  }: { replicas: number; maxBytes: number; without: readonly string[] },
+): Record<string, unknown> {
+  const config: Record<string, unknown> = {
+    name,
+    subjects: [`${prefix}.>`],
+    retention: 'limits',
+    storage: 'file',
+    discard: 'new',
+    max_bytes: maxBytes,
+    num_replicas: replicas,
+    allow_direct: true,
+    allow_atomic: true,
+    allow_batched: true,
+    allow_msg_ttl: true,
+  };
+  for (const key of without) delete config[key];
+  return config;
+}

@@ -1,0 +1,50 @@
+// Runs once before the tests: every peer that they talk to must be here. A missing one is fetched where this
+// machine allows it, else the run ends with what to install. Nothing is ever skipped.
+
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { natsServerBinary } from './nats-server.ts';
+
+/** Programs of the tests and the Debian package that brings each. */
+const PROGRAMS = {
+  mosquitto_pub: 'mosquitto-clients',
+  mosquitto_sub: 'mosquitto-clients',
+  socat: 'socat',
+} as const;
+
+export function setup(): void {
+  const missing = Object.entries(PROGRAMS).filter(([program]) => !onPath(program));
+  if (missing.length > 0) install(missing);
+  // The workers find it without asking again.
+  process.env['MANGROVE_NATS_SERVER'] = natsServerBinary();
+}
+
+function install(missing: [string, string][]): void {
+  const packages = [...new Set(missing.map(([, name]) => name))];
+  const wanted = `the tests need ${missing.map(([program]) => program).join(', ')}`;
+  if (process.getuid?.() !== 0 || !onPath('apt-get'))
+    throw new Error(`${wanted}: run \`sudo apt-get install ${packages.join(' ')}\``);
+  const apt = (...args: string[]): void => {
+    execFileSync('apt-get', ['-q', '-y', ...args], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
+  };
+  apt('update');
+  apt('install', '--no-install-recommends', ...packages);
+  const still = missing.filter(([program]) => !onPath(program));
+  if (still.length > 0)
+    throw new Error(`${wanted}; apt-get install ${packages.join(' ')} did not bring them`);
+}
+
+function onPath(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}

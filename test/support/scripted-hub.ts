@@ -1,0 +1,460 @@
+// A hub in memory, behind a link that a script can break: it implements Hub over a HubModel, takes its time from a Clock
+// and its luck from a seed. Faults happen to requests one by one (lost, answered into the void, late: a zombie) or to
+// the whole (cut, black hole, election, restart, rollback). Nothing here uses a real timer.
+
+import type { Cancel, Clock } from '../../src/clock.ts';
+import { HubError, localError } from '../../sync/hub-error.ts';
+import type {
+  Hub,
+  HubAck,
+  HubMessage,
+  HubStored,
+  HubStream,
+  PublishOptions,
+} from '../../sync/hub.ts';
+import {
+  HubModel,
+  MODEL_DEFAULTS,
+  type ModelAck,
+  type ModelConfig,
+  type Write,
+} from './hub-model.ts';
+import { randomInt, type Random } from './random.ts';
+
+/** Probabilities per request, and how late a zombie comes. */
+export interface Faults {
+  lostRequest: number;
+  lostAck: number;
+  /** The request takes effect later, perhaps after a reconnect; nobody hears the answer. */
+  zombie: number;
+  zombieMinMs: number;
+  zombieMaxMs: number;
+}
+
+export interface ScriptedHubOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly config?: Partial<ModelConfig>;
+  /** One way. */
+  readonly latencyMs?: number;
+  /** From a proposal to its commit, on three replicas. */
+  readonly commitMs?: number;
+  readonly timeoutMs?: number;
+  readonly keepAliveMs?: number;
+  readonly reconnectMs?: number;
+  readonly maxPayload?: number;
+  /** The stream is missing at first: stream() fails, or creates it. */
+  readonly missing?: 'create' | 'fail';
+}
+
+interface Call {
+  readonly reject: (error: HubError) => void;
+  /** Still on its way: what a cut may lose, or delay. */
+  transit: { cancel: Cancel; arrive: () => void } | undefined;
+}
+
+interface Proposal {
+  readonly writes: readonly Write[];
+  readonly keys: readonly string[];
+  readonly done: (result: ModelAck | HubError) => void;
+  cancel: Cancel;
+}
+
+type Effect<T> = (done: (result: T | HubError) => void) => void;
+
+export class ScriptedHub implements Hub {
+  readonly model: HubModel;
+  readonly maxPayload: number;
+  readonly faults: Faults = {
+    lostRequest: 0,
+    lostAck: 0,
+    zombie: 0,
+    zombieMinMs: 2_000,
+    zombieMaxMs: 9_000,
+  };
+  /** Consulted for each publish: an error here is the hub's answer, and nothing is stored. */
+  refuse: (messages: readonly HubMessage[], options: PublishOptions) => HubError | undefined = () =>
+    undefined;
+  /** What happened, for "must happen" counters. */
+  readonly counters = {
+    publishes: 0,
+    stored: 0,
+    duplicates: 0,
+    refusedByFence: 0,
+    lostRequests: 0,
+    lostAcks: 0,
+    zombies: 0,
+    zombiesPassed: 0,
+    elections: 0,
+    droppedProposals: 0,
+  };
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #latencyMs: number;
+  readonly #commitMs: number;
+  readonly #timeoutMs: number;
+  readonly #keepAliveMs: number;
+  readonly #reconnectMs: number;
+  readonly #listeners = new Set<() => void>();
+  readonly #calls = new Set<Call>();
+  #proposals: Proposal[] = [];
+  #missing: 'create' | 'fail' | undefined;
+  #connected = true;
+  #why = '';
+  #down = false;
+  #black = false;
+  #cancelBlack: Cancel = () => undefined;
+  #leaderless = false;
+  /** The request that is arriving is a late one. */
+  #zombie = false;
+
+  constructor(options: ScriptedHubOptions) {
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.model = new HubModel({ ...MODEL_DEFAULTS, ...options.config });
+    this.#latencyMs = options.latencyMs ?? 5;
+    this.#commitMs = options.commitMs ?? 2;
+    this.#timeoutMs = options.timeoutMs ?? 5_000;
+    this.#keepAliveMs = options.keepAliveMs ?? 15_000;
+    this.#reconnectMs = options.reconnectMs ?? 100;
+    this.maxPayload = options.maxPayload ?? 1024 * 1024;
+    this.#missing = options.missing;
+  }
+
+  // --- the script ---
+
+  /** The link breaks, and stays down until heal(). */
+  cut(): void {
+    this.#down = true;
+    this.#drop('the link was cut');
+  }
+
+  /** The link works again; the gateway needs a moment to notice. */
+  heal(): void {
+    this.#down = false;
+    this.#black = false;
+    this.#cancelBlack();
+    this.#reconnectSoon();
+  }
+
+  /** Nothing passes and nobody is told; the keep-alive notices. Until heal(). */
+  blackHole(): void {
+    this.#black = true;
+    this.#down = true;
+    for (const call of this.#calls) {
+      call.transit?.cancel();
+      call.transit = undefined;
+    }
+    this.#cancelBlack = this.#clock.after(this.#keepAliveMs, () => this.#drop('nothing heard'));
+  }
+
+  /** The leader steps down: proposals are committed or forgotten, nobody hears which, and nobody answers for a while. */
+  changeLeader(electionMs: number): void {
+    this.counters.elections++;
+    const proposals = this.#proposals;
+    this.#proposals = [];
+    let lost = false;
+    for (const { writes, keys, cancel } of proposals) {
+      cancel();
+      this.model.leave(keys);
+      // A log loses a suffix, never one from the middle.
+      lost ||= this.#random() < 0.5;
+      if (lost) this.counters.droppedProposals++;
+      else this.#store(writes);
+    }
+    this.#leaderless = true;
+    this.#clock.after(electionMs, () => {
+      this.#leaderless = false;
+    });
+  }
+
+  /** The hub's process ends and comes back: connections drop. */
+  restart(): void {
+    this.#proposals = this.#forget();
+    this.model.restart(this.#clock.monotonicMs());
+    this.#drop('the hub restarted');
+    this.#reconnectSoon();
+  }
+
+  /** A power cut at the hub: it comes back without its last `count` messages. */
+  rollBack(count: number): void {
+    this.#proposals = this.#forget();
+    this.model.rollBack(count, this.#clock.monotonicMs());
+    this.#drop('the hub lost power');
+    this.#reconnectSoon();
+  }
+
+  /** A missing stream is created by an operator. */
+  appear(): void {
+    this.#missing = undefined;
+  }
+
+  recreate(): void {
+    this.#proposals = this.#forget();
+    this.model.recreate();
+  }
+
+  /** Somebody else stores a message at the hub. */
+  storeForeign(subject: string, id?: string): number {
+    const message = {
+      subject,
+      headerLines: '',
+      data: Buffer.alloc(0),
+      ...(id === undefined ? {} : { id }),
+    };
+    return this.model.store([{ message }], this.#clock.monotonicMs()).seq;
+  }
+
+  #forget(): Proposal[] {
+    for (const { cancel, keys } of this.#proposals) {
+      cancel();
+      this.model.leave(keys);
+    }
+    return [];
+  }
+
+  // --- the link ---
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  get detail(): string {
+    return this.#connected ? '' : this.#why;
+  }
+
+  onChange(fn: () => void): Cancel {
+    this.#listeners.add(fn);
+    return () => void this.#listeners.delete(fn);
+  }
+
+  reconnect(reason: string): void {
+    this.#drop(reason);
+    this.#reconnectSoon();
+  }
+
+  /** Lost and made again before anybody could look. */
+  blink(): void {
+    this.#drop('a blink');
+    this.#connected = true;
+    this.#changed();
+  }
+
+  #drop(why: string): void {
+    if (!this.#connected) return;
+    this.#why = why;
+    this.#connected = false;
+    for (const call of this.#calls) this.#strand(call);
+    this.#calls.clear();
+    this.#changed();
+  }
+
+  /** A call on a link that has gone: its request may be lost, arrive all the same, or arrive much later. */
+  #strand(call: Call): void {
+    const { transit } = call;
+    transit?.cancel();
+    call.transit = undefined;
+    const luck = this.#random();
+    if (transit !== undefined && luck < this.faults.zombie) this.#late(transit.arrive);
+    else if (transit !== undefined && luck > (1 + this.faults.zombie) / 2)
+      this.#clock.after(this.#latencyMs, transit.arrive);
+    call.reject(localError('linkDown', 'the connection to the hub ended'));
+  }
+
+  #late(arrive: () => void): void {
+    this.counters.zombies++;
+    const { zombieMinMs, zombieMaxMs } = this.faults;
+    this.#clock.after(zombieMinMs + randomInt(this.#random, zombieMaxMs - zombieMinMs + 1), () => {
+      this.#zombie = true;
+      arrive();
+      this.#zombie = false;
+    });
+  }
+
+  #reconnectSoon(): void {
+    this.#clock.after(this.#reconnectMs, () => {
+      if (this.#connected || this.#down) return;
+      this.#connected = true;
+      this.#changed();
+    });
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** One request: there, its effect, and back, unless luck has it otherwise. */
+  #call<T>(effect: Effect<T>, timeoutMs = this.#timeoutMs): Promise<T> {
+    if (!this.#connected) return Promise.reject(localError('linkDown', this.detail));
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    let settled = false;
+    const settle = (end: () => void): void => {
+      if (settled) return;
+      settled = true;
+      cancelTimeout();
+      this.#calls.delete(call);
+      end();
+    };
+    const call: Call = {
+      reject: (error) => settle(() => reject(error)),
+      transit: undefined,
+    };
+    const cancelTimeout = this.#clock.after(timeoutMs, () =>
+      call.reject(localError('timeout', `no answer within ${timeoutMs} ms`)),
+    );
+    this.#calls.add(call);
+    const lostAck = this.#random() < this.faults.lostAck;
+    const arrive = (): void => {
+      call.transit = undefined;
+      effect((result) => {
+        if (lostAck) return void this.counters.lostAcks++;
+        this.#clock.after(this.#latencyMs, () => {
+          if (this.#black) return;
+          settle(() => (result instanceof HubError ? reject(result) : resolve(result)));
+        });
+      });
+    };
+    this.#send(call, arrive);
+    return promise;
+  }
+
+  #send(call: Call, arrive: () => void): void {
+    if (this.#black) return;
+    const luck = this.#random();
+    const { lostRequest, zombie } = this.faults;
+    if (luck < lostRequest) this.counters.lostRequests++;
+    else if (luck < lostRequest + zombie) this.#late(arrive);
+    else call.transit = { arrive, cancel: this.#clock.after(this.#latencyMs, arrive) };
+  }
+
+  // --- the requests ---
+
+  stream(name: string): Promise<HubStream> {
+    return this.#call((done) => {
+      if (this.#missing === 'create') this.#missing = undefined;
+      this.#answer(done, name, () => this.model.describe());
+    });
+  }
+
+  lastBySubject(stream: string, filter: string): Promise<HubStored | null> {
+    return this.#read(stream, () => this.model.last(filter));
+  }
+
+  nextBySubject(stream: string, filter: string, fromSeq: number): Promise<HubStored | null> {
+    return this.#read(stream, () => this.model.next(filter, fromSeq));
+  }
+
+  messageAt(stream: string, seq: number): Promise<HubStored | null> {
+    return this.#read(stream, () => this.model.at(seq));
+  }
+
+  async *scanHeaders(
+    stream: string,
+    filter: string,
+    fromSeq: number,
+  ): AsyncIterable<readonly HubStored[]> {
+    yield await this.#read(stream, () =>
+      this.model.under(filter, fromSeq).map(({ seq, subject, id }) => ({ seq, subject, id })),
+    );
+  }
+
+  async deleteMessage(stream: string, seq: number): Promise<void> {
+    await this.#read(stream, () => {
+      if (!this.model.remove(seq))
+        throw new HubError('configuration', `sequence ${seq} not found`, { errCode: 10043 });
+    });
+  }
+
+  #read<T>(stream: string, read: () => T): Promise<T> {
+    return this.#call((done) =>
+      this.#answer(done, stream, () => {
+        this.model.expire(this.#clock.monotonicMs());
+        return read();
+      }),
+    );
+  }
+
+  /** Answers from the leader; without one nobody does. */
+  #answer<T>(done: (result: T | HubError) => void, stream: string, answer: () => T): void {
+    if (this.#leaderless) return;
+    try {
+      if (this.#missing !== undefined || stream !== this.model.config.name)
+        throw new HubError('configuration', 'stream not found', {
+          errCode: 10059,
+          hint: 'create it',
+        });
+      done(answer());
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error;
+      done(error);
+    }
+  }
+
+  publish(messages: readonly HubMessage[], options: PublishOptions): Promise<HubAck> {
+    const all = writes(messages, options);
+    const timeoutMs = this.#keepAliveMs + (options.patienceMs ?? 0);
+    return this.#call((done) => {
+      this.counters.publishes++;
+      if (this.#leaderless) return done(localError('noResponders', 'nobody takes it'));
+      const refusal = this.refuse(messages, options);
+      if (refusal !== undefined) return done(refusal);
+      this.#apply(all, done);
+    }, timeoutMs);
+  }
+
+  #apply(all: readonly Write[], done: (result: ModelAck | HubError) => void): void {
+    const { model } = this;
+    try {
+      const duplicate = model.check(all, this.#clock.monotonicMs());
+      if (duplicate !== undefined) {
+        this.counters.duplicates++;
+        return done(duplicate);
+      }
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error;
+      if (error.errCode === 10071 || error.errCode === 10164) this.counters.refusedByFence++;
+      return done(error);
+    }
+    if (this.#zombie) this.counters.zombiesPassed++;
+    if (model.config.replicas === 1) return done(this.#store(all));
+    const proposal: Proposal = {
+      writes: all,
+      keys: model.enter(all),
+      done,
+      cancel: () => undefined,
+    };
+    this.#proposals.push(proposal);
+    proposal.cancel = this.#clock.after(this.#commitMs, () => this.#commit());
+  }
+
+  /** The log commits in order. */
+  #commit(): void {
+    const proposal = this.#proposals.shift();
+    if (proposal === undefined) return;
+    this.model.leave(proposal.keys);
+    proposal.done(this.#store(proposal.writes));
+  }
+
+  #store(all: readonly Write[]): ModelAck {
+    this.counters.stored += all.length;
+    return this.model.store(all, this.#clock.monotonicMs());
+  }
+}
+
+/** The expectations of a publish, on the messages that carry them on the wire. */
+function writes(
+  messages: readonly HubMessage[],
+  { stream, fence, checkpoint }: PublishOptions,
+): Write[] {
+  const expected = { subject: fence.filter, seq: fence.seq };
+  const all: Write[] = messages.map((message, i) =>
+    i === 0 ? { message, expected } : { message },
+  );
+  if (checkpoint !== undefined) {
+    const { message, previousSeq } = checkpoint;
+    all.unshift({ message, expected: { subject: message.subject, seq: previousSeq } });
+  }
+  const [first] = all;
+  if (first !== undefined) all[0] = { ...first, expectedStream: stream };
+  return all;
+}

@@ -1,0 +1,233 @@
+// The promise of forwarding under faults drawn from a seed: whatever the link, the hub and the process do, the hub ends
+// up with every stored message once, in order, and a gap record for each that no longer exists. Two parts, as in the
+// larger simulation: faults, then everything heals and the backlog must drain within a bound.
+
+import { expect, test } from 'vitest';
+import { pino } from 'pino';
+import { Forwarder } from '../../sync/forwarder.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import type { ModelConfig } from '../support/hub-model.ts';
+import { MemoryStream } from '../support/memory-stream.ts';
+import { randomInt, seededRandom, type Random } from '../support/random.ts';
+import { ScriptedHub } from '../support/scripted-hub.ts';
+
+const FILTER = 'edge.gw7.telemetry.>';
+const log = pino({ level: 'silent' });
+
+interface World {
+  readonly clock: FakeClock;
+  readonly random: Random;
+  readonly hub: ScriptedHub;
+  stream: MemoryStream;
+  forwarder: Forwarder;
+  /** Every ID that was ever stored, in order. */
+  readonly expected: string[];
+  readonly happened: Map<string, number>;
+}
+
+function world(seed: number, config: Partial<ModelConfig>): World {
+  const clock = new FakeClock();
+  const random = seededRandom(seed);
+  const hub = new ScriptedHub({
+    clock,
+    random,
+    config,
+    latencyMs: 1 + randomInt(random, 200),
+    commitMs: 1 + randomInt(random, 300),
+  });
+  const stream = new MemoryStream('telemetry');
+  const forwarder = start({ clock, random, hub }, stream);
+  return { clock, random, hub, stream, forwarder, expected: [], happened: new Map() };
+}
+
+function start(
+  { clock, random, hub }: Pick<World, 'clock' | 'random' | 'hub'>,
+  stream: MemoryStream,
+): Forwarder {
+  const forwarder = new Forwarder(
+    { gateway: 'gw7', prefix: 'edge', hubStream: 'EDGE', stream },
+    { hub, clock, log, random },
+  );
+  forwarder.start();
+  return forwarder;
+}
+
+/** kill -9 and a start: the process is gone at once, what it had on the wire is not. */
+function restart(at: World): void {
+  void at.forwarder.stop();
+  at.stream = new MemoryStream('telemetry', at.stream.image());
+  at.forwarder = start(at, at.stream);
+}
+
+type Fault = (at: World) => void;
+
+const LINK: Readonly<Record<string, Fault>> = {
+  cut({ hub, clock, random }) {
+    hub.cut();
+    clock.after(randomInt(random, 20_000), () => hub.heal());
+  },
+  blackHole({ hub, clock, random }) {
+    hub.blackHole();
+    clock.after(randomInt(random, 60_000), () => hub.heal());
+  },
+  election: ({ hub, random }) => hub.changeLeader(randomInt(random, 3_000)),
+  hubRestart: ({ hub }) => hub.restart(),
+  agentRestart: restart,
+  othersPublish({ hub, random }) {
+    for (let i = randomInt(random, 20); i > 0; i--) hub.storeForeign('edge.other.stream.x');
+  },
+};
+
+/** The hub loses what it had confirmed. */
+const LOSS: Readonly<Record<string, Fault>> = {
+  rollBack: ({ hub, random }) => hub.rollBack(randomInt(random, 200)),
+  recreate: ({ hub }) => hub.recreate(),
+};
+
+/** The hub removes what it likes. */
+const REMOVAL: Readonly<Record<string, Fault>> = {
+  purge: ({ hub }) => hub.model.purge(FILTER),
+  consume({ hub, random }) {
+    const there = hub.model.under(FILTER);
+    for (const { seq } of there.slice(0, randomInt(random, there.length + 1)))
+      hub.model.remove(seq);
+  },
+  /** Consumers acknowledge in any order: the newest may go first. */
+  consumeAnywhere({ hub, random }) {
+    for (const { seq } of hub.model.under(FILTER)) if (random() < 0.5) hub.model.remove(seq);
+  },
+};
+
+interface Luck {
+  readonly zombies: boolean;
+  readonly messagesMax: number;
+}
+
+async function faults(
+  at: World,
+  kinds: Readonly<Record<string, Fault>>,
+  luck: Luck,
+): Promise<void> {
+  const { hub, random } = at;
+  const names = Object.keys(kinds);
+  for (let round = 0; round < 12; round++) {
+    const roundMs = randomInt(random, 8_000);
+    for (let burst = 0; burst < 8; burst++)
+      at.clock.after(randomInt(random, roundMs + 1), () => publish(at, luck.messagesMax / 8));
+    hub.faults.lostRequest = random() < 0.3 ? random() * 0.2 : 0;
+    hub.faults.lostAck = random() < 0.5 ? random() * 0.3 : 0;
+    hub.faults.zombie = luck.zombies && random() < 0.5 ? random() * 0.4 : 0;
+    const name = names[randomInt(random, names.length)] ?? '';
+    if (random() < 0.6) {
+      kinds[name]?.(at);
+      at.happened.set(name, (at.happened.get(name) ?? 0) + 1);
+    }
+    await at.clock.advanceAsync(roundMs);
+  }
+}
+
+function publish(at: World, max: number): void {
+  for (let i = randomInt(at.random, max); i > 0; i--) {
+    const seq = at.stream.publish({ data: Buffer.alloc(randomInt(at.random, 400)) });
+    at.expected.push(`gw7:telemetry:${at.stream.currentEpoch}:${seq}`);
+  }
+}
+
+async function heal(at: World): Promise<void> {
+  Object.assign(at.hub.faults, { lostRequest: 0, lostAck: 0, zombie: 0 });
+  at.hub.heal();
+  await at.clock.advanceAsync(120_000);
+}
+
+/** What is wrong with the hub's copy, in few words; empty for nothing. */
+function audit(ids: readonly (string | undefined)[], expected: readonly string[]): string[] {
+  const place = new Map(expected.map((id, i) => [id, i]));
+  const seen = new Set<string>();
+  const wrong: string[] = [];
+  let last = -1;
+  for (const id of ids) {
+    const at = id === undefined ? undefined : place.get(id);
+    if (id === undefined || at === undefined) wrong.push(`phantom ${id ?? '(no ID)'}`);
+    else if (seen.has(id)) wrong.push(`duplicate ${id}`);
+    else if (at < last) wrong.push(`out of order ${id}`);
+    if (id !== undefined) seen.add(id);
+    last = Math.max(last, at ?? -1);
+  }
+  for (const id of expected) if (!seen.has(id)) wrong.push(`lost ${id}`);
+  return wrong.slice(0, 5);
+}
+
+const SEEDS = 60;
+
+interface Campaign {
+  readonly config: Partial<ModelConfig>;
+  readonly faults: Readonly<Record<string, Fault>>;
+  readonly luck?: Partial<Luck>;
+  /** What must have happened, or the run proves nothing. */
+  readonly must: readonly string[];
+}
+
+async function campaign({ config, faults: kinds, luck, must }: Campaign): Promise<void> {
+  const happened: Record<string, number> = {};
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const at = world(seed, config);
+    await faults(at, kinds, { zombies: true, messagesMax: 300, ...luck });
+    await heal(at);
+    expect({
+      seed,
+      wrong: audit(at.hub.model.history(FILTER), at.expected),
+      status: at.forwarder.status(),
+    }).toMatchObject({
+      seed,
+      wrong: [],
+      status: { state: 'caught up', pending: 0 },
+    });
+    for (const [name, times] of [...at.happened, ...Object.entries(at.hub.counters)])
+      happened[name] = (happened[name] ?? 0) + times;
+    await Promise.all([at.forwarder.stop(), at.clock.advanceAsync(3_000)]);
+  }
+  expect(must.filter((name) => (happened[name] ?? 0) === 0)).toEqual([]);
+}
+
+const ALWAYS = ['cut', 'blackHole', 'election', 'agentRestart', 'lostAcks', 'zombiesPassed'];
+
+test.each([
+  ['one replica', { replicas: 1, duplicateWindowMs: 1_000 }, ['refusedByFence']],
+  [
+    'three replicas',
+    { replicas: 3, duplicateWindowMs: 1_000 },
+    ['refusedByFence', 'droppedProposals'],
+  ],
+  ['a long duplicate window', { replicas: 3, duplicateWindowMs: 3_600_000 }, []],
+] as const)(
+  'hub with %s: each message once and in order after any faults',
+  async (_, config, must) => {
+    await campaign({ config, faults: LINK, must: [...ALWAYS, ...must] });
+  },
+);
+
+test('hub without atomic batches: each message once and in order after any faults', async () => {
+  await campaign({
+    config: { duplicateWindowMs: 1_000, atomic: false },
+    faults: LINK,
+    luck: { messagesMax: 20 },
+    must: ALWAYS,
+  });
+});
+
+test('a hub that loses its newest messages, or all, is filled again without a duplicate', async () => {
+  await campaign({
+    config: { duplicateWindowMs: 1_000 },
+    faults: { ...LINK, ...LOSS },
+    luck: { zombies: false },
+    must: ['rollBack', 'recreate', 'lostAcks'],
+  });
+});
+
+test('a hub that removes messages at any time gets each message once', async () => {
+  await campaign({
+    config: { duplicateWindowMs: 1_000, retention: 'workqueue' },
+    faults: { ...LINK, ...REMOVAL },
+    must: ['purge', 'consume', 'consumeAnywhere', 'lostAcks', 'zombiesPassed'],
+  });
+});

@@ -23,6 +23,7 @@ const EXIT_SOFTWARE = 70;
 const EXIT_START = 71;
 /** The disk failed (EX_IOERR). */
 const EXIT_DISK = 74;
+const FULL_HINT = 'free space on the disk of data_dir; the next start then goes through';
 const DISK_HINT =
   'the kernel log (dmesg) says what the disk reported; check the card, its power and its connection';
 /** A stop takes no longer than this; what is not on the disk by then was never acknowledged. */
@@ -253,9 +254,14 @@ async function end(agent: Agent, signal: string, log: Logger): Promise<void> {
   process.exit(0);
 }
 
-/** What the operator can do about `error`, where the error knows it. */
+/** What the operator can do about `error`, where the error or its code tells. */
 function hintOf(error: unknown): string | undefined {
-  return error instanceof Error && 'hint' in error ? String(error.hint) : undefined;
+  if (!(error instanceof Error)) return undefined;
+  if ('hint' in error) return String(error.hint);
+  const code = 'code' in error ? String(error.code) : '';
+  if (/^(SQLITE_FULL|ENOSPC)/.test(code)) return FULL_HINT;
+  if (/^(SQLITE_(IOERR|READONLY|CANTOPEN)|EIO$|EROFS$)/.test(code)) return DISK_HINT;
+  return undefined;
 }
 
 if (import.meta.main) {

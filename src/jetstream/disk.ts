@@ -40,7 +40,7 @@ export class FileDisk implements Disk {
   /** `databasePath` must be open in WAL mode already, so that its -wal exists. */
   constructor(databasePath: string) {
     this.#walPath = `${databasePath}-wal`;
-    this.#asidePath = `${dirname(databasePath)}/room-set-aside`;
+    this.#asidePath = asidePath(dirname(databasePath));
     this.#walFd = openSync(this.#walPath, 'r+');
     // The WAL's directory entry must outlive a power cut as well as its bytes.
     const directoryFd = openSync(dirname(databasePath), 'r');
@@ -97,4 +97,15 @@ export class FileDisk implements Disk {
 
 function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? -1;
+}
+
+function asidePath(dataDir: string): string {
+  return `${dataDir}/room-set-aside`;
+}
+
+/** Gives the room that an earlier start set aside back to the file system; false when there was none. */
+export function giveBackRoom(dataDir: string): boolean {
+  if (sizeOf(asidePath(dataDir)) <= 0) return false;
+  rmSync(asidePath(dataDir));
+  return true;
 }

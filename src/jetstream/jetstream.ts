@@ -9,7 +9,7 @@ import type { Logger } from '../log.ts';
 import type { PublishError } from '../message.ts';
 import { WorkerCheckpointer, type Checkpointer } from './checkpointer.ts';
 import { lockFile, openDatabase } from './database.ts';
-import { FileDisk, type Disk } from './disk.ts';
+import { FileDisk, giveBackRoom, type Disk } from './disk.ts';
 import { DuplicateWindow } from './duplicates.ts';
 import { createMessageTable, messageTable, migrate } from './schema.ts';
 import { isDamage, isMarkedDamaged, markDamaged, salvage } from './salvage.ts';
@@ -90,6 +90,11 @@ export class JetStream {
       try {
         [this.store, this.timeline] = this.#openAll();
       } catch (error) {
+        if (isFull(error) && giveBackRoom(options.dataDir)) {
+          // What was set aside for this lets the WAL move into the database and the new epochs be written.
+          [this.store, this.timeline] = this.#openAll();
+          return;
+        }
         if (!isDamage(error)) throw error;
         deps.log.error({ err: error }, 'the database is damaged: copying what can be read');
         salvage(options.dataDir, deps.log);
@@ -351,4 +356,8 @@ function newestTs(db: ReturnType<typeof openDatabase>): number {
       .get();
     return Math.max(newest, row?.ts ?? 0);
   }, 0);
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'SQLITE_FULL';
 }

@@ -11,6 +11,7 @@ const PROGRAMS = {
   mosquitto_pub: 'mosquitto-clients',
   mosquitto_sub: 'mosquitto-clients',
   socat: 'socat',
+  strace: 'strace',
 } as const;
 
 export function setup(): void {

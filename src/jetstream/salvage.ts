@@ -1,7 +1,20 @@
-// A damaged database never stops the gateway. Its files are moved aside, every record that can still be read is copied
-// into a new one, and what cannot becomes a gap that the hub is told of. The damaged files stay for a closer look.
+// A damaged database never stops the gateway. Every record that can still be read is copied into a new one, and what
+// cannot becomes a gap that the hub is told of. The damaged files stay for a closer look.
+//
+// It may be killed at any point and goes on at the next start: the marker stands until the end, the copy gets its final
+// name only when it is complete and on the disk, and the damaged files are moved only after that.
 
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import type { Logger } from '../log.ts';
@@ -14,6 +27,10 @@ const KEPT_MAX = 2;
 const COPY_ROWS = 500;
 const DATABASE = 'mangrove.db';
 const MARKER = 'damaged';
+/** The copy while it is being made, and when it is complete. */
+const COPY = 'salvage.partial';
+const COPIED = 'salvage.complete';
+const SUFFIXES = ['', '-wal', '-shm'];
 
 /** Whether `error` says that the database file itself is damaged. */
 export function isDamage(error: unknown): boolean {
@@ -42,39 +59,63 @@ export interface Salvaged {
 
 /** Replaces the database in `dataDir` by a new one with everything that can be read from it. */
 export function salvage(dataDir: string, log: Logger): Salvaged {
+  if (!isMarkedDamaged(dataDir)) markDamaged(dataDir);
+  const result = existsSync(join(dataDir, COPIED)) ? undefined : copy(dataDir);
   const directory = moveAside(dataDir);
-  const to = openDatabase(join(dataDir, DATABASE));
-  let result = { messages: 0, missing: 0 };
-  try {
-    migrate(to);
-    result = copyReadable(join(directory, DATABASE), to);
-    to.pragma('wal_checkpoint(TRUNCATE)');
-  } finally {
-    to.close();
-  }
+  renameSync(join(dataDir, COPIED), join(dataDir, DATABASE));
+  syncDirectory(dataDir);
   rmSync(join(dataDir, MARKER), { force: true });
   log.error(
     { ...result, directory, hint: 'check or replace the card; the damaged files can be deleted' },
     'the database was damaged: what could be read has been copied into a new one',
   );
-  return { ...result, directory };
+  return { messages: 0, missing: 0, ...result, directory };
 }
 
+/** Makes the copy and, when it is complete and on the disk, gives it its name. */
+function copy(dataDir: string): { messages: number; missing: number } {
+  const path = join(dataDir, COPY);
+  for (const suffix of SUFFIXES) rmSync(path + suffix, { force: true });
+  const to = openDatabase(path);
+  let result: { messages: number; missing: number };
+  try {
+    migrate(to);
+    result = copyReadable(join(dataDir, DATABASE), to);
+    to.pragma('wal_checkpoint(TRUNCATE)');
+  } finally {
+    to.close();
+  }
+  renameSync(path, join(dataDir, COPIED));
+  syncDirectory(dataDir);
+  return result;
+}
+
+/** Moves the damaged files into a directory of their own; one that a killed salvage has begun is taken up again. */
 function moveAside(dataDir: string): string {
   const numbers = readdirSync(dataDir)
     .map((name) => Number(/^damaged-(\d+)$/.exec(name)?.[1]))
     .filter((number) => number > 0)
     .sort((a, b) => a - b);
-  for (const number of numbers.slice(0, Math.max(0, numbers.length + 1 - KEPT_MAX))) {
-    rmSync(join(dataDir, `damaged-${number}`), { recursive: true, force: true });
+  const begun = numbers.at(-1);
+  const moved = begun !== undefined && !existsSync(join(dataDir, DATABASE));
+  const directory = join(dataDir, `damaged-${moved ? begun : (begun ?? 0) + 1}`);
+  if (!moved) {
+    for (const number of numbers.slice(0, Math.max(0, numbers.length + 1 - KEPT_MAX))) {
+      rmSync(join(dataDir, `damaged-${number}`), { recursive: true, force: true });
+    }
+    mkdirSync(directory, { mode: 0o700 });
   }
-  const directory = join(dataDir, `damaged-${(numbers.at(-1) ?? 0) + 1}`);
-  mkdirSync(directory, { mode: 0o700 });
-  for (const suffix of ['', '-wal', '-shm']) {
+  for (const suffix of SUFFIXES) {
     const path = join(dataDir, DATABASE + suffix);
     if (existsSync(path)) renameSync(path, join(directory, DATABASE + suffix));
   }
   return directory;
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r');
+  fsyncSync(fd);
+  closeSync(fd);
 }
 
 function copyReadable(path: string, to: Database): { messages: number; missing: number } {

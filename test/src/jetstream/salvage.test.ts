@@ -4,6 +4,8 @@ import {
   openSync,
   readdirSync,
   readSync,
+  renameSync,
+  writeFileSync,
   writeSync,
   statSync,
 } from 'node:fs';
@@ -131,4 +133,28 @@ test('no more than two damaged databases are kept', async () => {
     'damaged-3',
     'damaged-4',
   ]);
+});
+
+test('a salvage that was killed goes on where it stood', async () => {
+  // After the copy was complete, with the database moved and its log not yet.
+  await using store = await filled();
+  const at = (name: string): string => join(store.dir, name);
+  overwrite(at('mangrove.db'), 0, Buffer.alloc(4096, 0x55));
+  await store.open();
+  store.publish('data.a', 'kept');
+  store.settle();
+  await store.close();
+  renameSync(at('mangrove.db'), at('salvage.complete'));
+  writeFileSync(at('mangrove.db-wal'), 'of the damaged one');
+  writeFileSync(at('damaged'), '');
+  await store.open();
+  expect(store.stream.state().messages).toBe(1);
+  expect(existsSync(at('damaged-1/mangrove.db-wal'))).toBe(true);
+  expect(existsSync(at('damaged')) || existsSync(at('salvage.complete'))).toBe(false);
+  await store.close();
+  // In the middle of the copy: the partial one is thrown away and made again from the damaged files.
+  writeFileSync(at('salvage.partial'), 'half');
+  writeFileSync(at('damaged'), '');
+  await store.open();
+  expect(store.stream.state().messages).toBe(1);
 });

@@ -169,6 +169,7 @@ async function startMqtt(
         queue: jetstream.table('mqtt.queue'),
         retained: jetstream.table('mqtt.retained'),
         whenDurable: (done) => jetstream.store.whenDurable(done),
+        hasRoom: () => jetstream.store.full === null,
       },
     },
   );

@@ -1,10 +1,19 @@
-// Decides about a CONNECT: whose it is, with what session and Will, or with which return code it is refused. Looks at
+// Decides about a CONNECT: whose it is, with what session and Will, or with which CONNACK it is refused. Looks at
 // nothing but the packet and the configured users.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Message } from '../../src/message.ts';
 import type { MqttLimits } from './limits.ts';
-import { ReturnCode, type ConnectPacket, type QoS } from './packets.ts';
+import {
+  decode,
+  decodeProtocol,
+  encodeConnack,
+  encodeConnackUnsupported,
+  ProtocolError,
+  ReturnCode,
+  type ConnectPacket,
+  type QoS,
+} from './packets.ts';
 import { isReserved, TopicError, topicToSubject } from './topic.ts';
 
 export interface MqttUser {
@@ -28,7 +37,7 @@ export interface Admission {
 }
 
 export interface Refusal {
-  readonly returnCode: number;
+  readonly connack: Buffer;
   /** For the log. */
   readonly reason: string;
 }
@@ -66,12 +75,20 @@ function digest(text: string | Buffer): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-/** Judges a CONNECT of MQTT 3.1.1. Throws a TopicError where the standard wants silence (an invalid Will Topic). */
+/** Judges a CONNECT. Throws a ProtocolError or TopicError where the standard wants silence. */
 export function admit(
-  packet: ConnectPacket,
+  frame: Buffer,
+  start: number,
   users: Users,
   limits: Readonly<MqttLimits>,
 ): Admission | Refusal {
+  const { name, level } = decodeProtocol(frame, start);
+  if (name === 'MQIsdp') return refuse('unacceptableProtocol', 'MQTT 3.1');
+  if (name !== 'MQTT') throw new ProtocolError('not MQTT'); // [MQTT-3.1.2-1]
+  if (level === 5) return { connack: encodeConnackUnsupported(), reason: 'MQTT 5' };
+  if (level !== 4) return refuse('unacceptableProtocol', 'unknown level'); // [MQTT-3.1.2-2]
+  const packet = decode(frame);
+  if (packet.cmd !== 'connect') throw new ProtocolError('malformed CONNECT');
   const { clientId } = packet;
   const clean = packet.clean === true;
   // [MQTT-3.1.3-8]
@@ -92,7 +109,7 @@ export function admit(
 }
 
 function refuse(code: keyof typeof ReturnCode, reason: string): Refusal {
-  return { returnCode: ReturnCode[code], reason };
+  return { connack: encodeConnack(ReturnCode[code], false), reason };
 }
 
 /** A Will of QoS 2 goes out with QoS 1: no subscription is granted more. Its data is copied; it waits for days. */

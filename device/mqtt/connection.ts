@@ -3,29 +3,29 @@
 // here. A peer that breaks the protocol is closed; 3.1.1 has hardly any other answer.
 
 import type { Duplex } from 'node:stream';
+import { PublishError } from '../../src/message.ts';
 import { AckQueue } from './acks.ts';
 import { admit, type Admission, type Will } from './connect.ts';
 import { FrameReader, remainingMax, type FrameTaker } from './frames.ts';
 import { Outbox } from './outbox.ts';
 import {
   decode,
-  decodeProtocol,
   decodePuback,
   decodePublish,
   encodeConnack,
-  encodeConnackUnsupported,
   PacketType,
   PINGRESP,
   ProtocolError,
   ReturnCode,
 } from './packets.ts';
 import type { Link, Session } from './session.ts';
+import type { Opened } from './sessions.ts';
 import type { Shared } from './shared.ts';
 import { subscribe, unsubscribe, type Answer } from './subscribe.ts';
 import { isReserved, TopicError } from './topic.ts';
 
 /** Reasons not to read on. */
-const Pause = { disk: 1, window: 2, stopping: 4 } as const;
+const Pause = { disk: 1, window: 2, total: 4, stopping: 8 } as const;
 
 /** The listener, which counts its connections. */
 export interface Host {
@@ -35,6 +35,11 @@ export interface Host {
   /** No longer a client; its socket may still be open for our last words. */
   closed(connection: Connection): void;
   gone(connection: Connection): void;
+}
+
+/** A stream at a limit of its own (10077) is no passing trouble: its PUBACK is withheld, and the connection kept. */
+function isStreamLimit(error: Error): boolean {
+  return error instanceof PublishError && error.errCode === 10077;
 }
 
 export class Connection implements Link, FrameTaker {
@@ -52,6 +57,8 @@ export class Connection implements Link, FrameTaker {
   #sinceMs: number;
   #pauses = 0;
   #cut = false;
+  /** The disk had no room for a PUBLISH of this connection: its PUBACK never comes here. */
+  #refusedByDisk = false;
 
   constructor(stream: Duplex, shared: Shared, host: Host) {
     this.#stream = stream;
@@ -97,8 +104,12 @@ export class Connection implements Link, FrameTaker {
 
   /** Looks at the time: CONNECT, keep-alive, our last words. */
   tick(nowMs: number): void {
-    const { limits, counters } = this.#shared;
+    const { limits, counters, store } = this.#shared;
     const idleMs = nowMs - this.#sinceMs;
+    // A client whose window is full of refused messages sends nothing more; it sends them again when it reconnects.
+    if (this.#phase === 'connected' && this.#refusedByDisk && store.hasRoom?.() === true) {
+      return this.close('the disk takes messages again');
+    }
     if (this.#phase === 'connecting' && idleMs >= limits.connectTimeoutMs) {
       counters.connectTimeouts++;
       this.close('no CONNECT in time');
@@ -163,73 +174,52 @@ export class Connection implements Link, FrameTaker {
       this.#will = undefined; // [MQTT-3.14.4-3]
       this.close('DISCONNECT', Buffer.alloc(0));
     } else if (session !== undefined && packet.cmd === 'subscribe') {
-      subscribe(this.#shared, session, packet, this.#answer(session));
+      this.#pause(Pause.disk);
+      subscribe(this.#shared, session, packet, this.#answer);
     } else if (session !== undefined && packet.cmd === 'unsubscribe') {
-      unsubscribe(this.#shared, session, packet, this.#answer(session));
+      this.#pause(Pause.disk);
+      unsubscribe(this.#shared, session, packet, this.#answer);
     }
   }
 
-  /** How SUBACK and UNSUBACK leave: those of a persistent session when the disk has it, and nothing is read before. */
-  #answer(session: Session): Answer {
-    return (encode, then) => {
-      const leave = (error: Error | null): void => {
-        if (this.#phase !== 'connected') return;
-        const packet = encode(error);
-        if (packet === undefined) return this.close('the disk is full');
-        this.send(packet);
-        then();
-        this.#unpause(Pause.disk);
-        this.#closeWhenAnswered();
-      };
-      if (session.clean) return leave(null);
-      this.#pause(Pause.disk);
-      this.#shared.gate.after(leave);
-    };
-  }
+  /** Sends SUBACK or UNSUBACK; those of a persistent session come when the disk has it. Then reading goes on. */
+  readonly #answer: Answer = (packet, then) => {
+    if (this.#phase !== 'connected') return;
+    if (packet === undefined) return this.close('the disk is full');
+    this.send(packet);
+    then?.();
+    this.#unpause(Pause.disk);
+    this.#closeWhenAnswered();
+  };
 
   #connect(frame: Buffer, start: number): void {
-    const { name, level } = decodeProtocol(frame, start);
-    const unacceptable = encodeConnack(ReturnCode.unacceptableProtocol, false);
-    if (name === 'MQIsdp') return this.#refuse('MQTT 3.1', unacceptable);
-    if (name !== 'MQTT') throw new ProtocolError('not MQTT'); // [MQTT-3.1.2-1]
-    if (level === 5) return this.#refuse('MQTT 5', encodeConnackUnsupported());
-    if (level !== 4) return this.#refuse('unknown level', unacceptable); // [MQTT-3.1.2-2]
-    const packet = decode(frame);
-    if (packet.cmd !== 'connect') throw new ProtocolError('malformed CONNECT');
     const { users, limits, sessions } = this.#shared;
-    const admission = admit(packet, users, limits);
-    if ('reason' in admission)
-      return this.#refuse(admission.reason, encodeConnack(admission.returnCode, false));
+    const admission = admit(frame, start, users, limits);
+    if ('reason' in admission) return this.#refuse(admission.reason, admission.connack);
     const { clientId, clean } = admission;
-    if (!this.#host.admits(sessions.owned(clientId)) || (!clean && sessions.full(clientId))) {
-      this.#shared.warn('too many MQTT connections or sessions: a client was refused', {
-        clientId,
-      });
-      return this.#refuse('full', encodeConnack(ReturnCode.serverUnavailable, false));
-    }
-    this.#open(admission);
+    if (this.#host.admits(sessions.owned(clientId)) && (clean || !sessions.full(clientId)))
+      return this.#open(admission);
+    this.#refuse(
+      'too many connections or sessions',
+      encodeConnack(ReturnCode.serverUnavailable, false),
+    );
   }
 
   #open(admission: Admission): void {
-    const { sessions, gate } = this.#shared;
+    const { sessions } = this.#shared;
     this.#phase = 'admitted';
     const clientId = admission.clientId === '' ? sessions.newClientId() : admission.clientId;
-    const { session, present, written } = sessions.open(clientId, admission.clean, this);
-    this.#session = session;
-    const welcome = (error: Error | null): void => {
-      if (this.#phase !== 'admitted') return;
-      if (error !== null) {
-        sessions.revert(session);
-        return this.#refuse('the disk is full', encodeConnack(ReturnCode.serverUnavailable, false));
-      }
-      this.#welcome(admission, session, present);
-    };
-    if (!written) return welcome(null);
     this.#pause(Pause.disk);
-    gate.after(welcome);
+    const opened = sessions.open(clientId, admission.clean, this, (error) => {
+      if (this.#phase !== 'admitted') return;
+      if (error === null) return this.#welcome(admission, opened);
+      this.#refuse('the disk is full', encodeConnack(ReturnCode.serverUnavailable, false));
+    });
+    this.#session = opened.session;
+    if (!opened.written) this.#welcome(admission, opened);
   }
 
-  #welcome({ keepAliveMs, will }: Admission, session: Session, present: boolean): void {
+  #welcome({ keepAliveMs, will }: Admission, { session, present }: Opened): void {
     this.#shared.counters.connects++;
     this.#phase = 'connected';
     this.#sinceMs = this.#shared.clock.monotonicMs();
@@ -250,7 +240,7 @@ export class Connection implements Link, FrameTaker {
 
   #publish(frame: Buffer, start: number): void {
     const { topic, packetId, qos, retain, data } = decodePublish(frame, start);
-    const { counters, publisher, subjects } = this.#shared;
+    const { counters, publisher, subjects, window } = this.#shared;
     counters.inMsgs++;
     counters.inBytes += data.length;
     const subject = subjects.get(topic);
@@ -261,11 +251,22 @@ export class Connection implements Link, FrameTaker {
       return;
     }
     const slot = this.#acks.open(packetId, data.length);
-    const routed = publisher.publishAcknowledged(message, retain, (error) =>
-      this.#settle(slot, error),
-    );
+    window.open(data.length);
+    const routed = publisher.publishAcknowledged(message, retain, (error) => {
+      window.settle(data.length);
+      this.#settle(slot, error);
+    });
     if (routed !== 'stored') counters.unroutedMsgs++;
     if (this.#acks.full) this.#pause(Pause.window);
+    this.#yieldToOthers();
+  }
+
+  /** Takes nothing more while all clients together wait for too much. */
+  #yieldToOthers(): void {
+    const { window } = this.#shared;
+    if (!window.full || (this.#pauses & Pause.total) !== 0) return;
+    this.#pause(Pause.total);
+    window.wait(() => this.#unpause(Pause.total));
   }
 
   /**
@@ -287,6 +288,7 @@ export class Connection implements Link, FrameTaker {
       // 3.1.1 has no negative answer. Without PUBACK the client keeps the message and sends it again when it reconnects.
       const { clientId } = this;
       this.#shared.warn('MQTT messages were refused and get no PUBACK', { clientId, err: error });
+      this.#refusedByDisk ||= !isStreamLimit(error);
     }
     this.#acks.settle(slot, error === null);
     if (this.#acks.roomy) this.#unpause(Pause.window);
@@ -303,22 +305,15 @@ export class Connection implements Link, FrameTaker {
   #publishWill(): void {
     const will = this.#will;
     this.#will = undefined;
-    if (will === undefined) return;
-    const { counters, publisher } = this.#shared;
-    const { clientId } = this;
-    counters.wills++;
-    if (will.qos === 0) publisher.publish(will.message, will.retain);
-    else
-      publisher.publishAcknowledged(will.message, will.retain, (error) => {
-        if (error === null) return;
-        counters.refusedMsgs++;
-        this.#shared.warn('the Will of an MQTT client was refused', { clientId, err: error });
-      });
+    if (will !== undefined) this.#shared.publisher.publishWill(will, this.clientId);
   }
 
   #read(chunk: Buffer): void {
     if (this.#phase === 'closed') return;
-    if (this.#phase === 'connected') this.#sinceMs = this.#shared.clock.monotonicMs();
+    if (this.#phase === 'connected') {
+      this.#sinceMs = this.#shared.clock.monotonicMs();
+      this.#yieldToOthers();
+    }
     this.#guard(() => this.#reader.read(chunk));
   }
 
@@ -350,7 +345,9 @@ export class Connection implements Link, FrameTaker {
     if (this.#pauses !== 0) return;
     // In a turn of its own: this may be a callback of the disk, no place to publish from.
     this.#shared.clock.soon(() => {
-      if (this.#pauses !== 0 || this.#phase === 'closed') return;
+      if (this.#phase === 'closed') return;
+      if (this.#pauses === 0) this.#yieldToOthers();
+      if (this.#pauses !== 0) return;
       this.#guard(() => this.#reader.resume());
       if (this.#pauses === 0) this.#stream.resume();
     });

@@ -193,10 +193,9 @@ export class DurableQueue implements DeliveryQueue {
     this.#cold = Math.max(0, this.#cold - this.#page.length);
   }
 
-  /** Takes back a batch that the disk refused. Deleting is harmless where nothing was written. */
+  /** Takes back a batch that the disk refused: none of it is in the table. */
   #refuse(batch: { from: number; to: number; messages: number; bytes: number }): void {
     const { from, to } = batch;
-    for (let seq = from + 1; seq <= to; seq++) this.#table.delete(this.#key(seq));
     const dropped = this.#hot.extract(({ seq }) => seq > from && seq <= to);
     for (const { value } of dropped) this.#cool(value.length);
     this.#cold = Math.max(0, this.#cold - (batch.messages - dropped.length));

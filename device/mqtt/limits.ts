@@ -26,6 +26,9 @@ export interface MqttLimits {
   /** PUBLISHes of one client that wait for the disk. Beyond either we stop reading its socket until acks return. */
   publishesInFlightMax: number;
   publishBytesInFlightMax: number;
+  /** The same for all clients together: a third of what the store takes before it refuses. */
+  publishesInFlightTotalMax: number;
+  publishBytesInFlightTotalMax: number;
 
   /** Bytes in a Client Identifier: generous, but it is a key in three places. */
   clientIdBytesMax: number;
@@ -69,6 +72,8 @@ export const DEFAULT_LIMITS: Readonly<MqttLimits> = {
   partialBytesMax: 16 * MIB,
   publishesInFlightMax: 1024,
   publishBytesInFlightMax: MIB,
+  publishesInFlightTotalMax: 32_768,
+  publishBytesInFlightTotalMax: 4 * MIB,
   clientIdBytesMax: 256,
   sessionsMax: 1000,
   sessionSubscriptionsMax: 500,

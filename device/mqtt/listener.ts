@@ -28,6 +28,8 @@ export interface MqttStats extends MqttCounters {
   memoryBytes: number;
   retained: number;
   retainedBytes: number;
+  /** PUBLISHes that wait for the disk. */
+  publishesInFlight: number;
   /** Bytes of begun packets beyond what each connection has free. */
   partialBytes: number;
 }
@@ -64,7 +66,7 @@ export class MqttListener implements Host {
 
   /** Counters and present state, for /varz. */
   stats(): MqttStats {
-    const { counters, sessions, retained, partials } = this.#shared;
+    const { counters, sessions, retained, partials, window } = this.#shared;
     return {
       ...counters,
       connections: this.#connected.size,
@@ -72,6 +74,7 @@ export class MqttListener implements Host {
       ...sessions.stats,
       retained: retained.count,
       retainedBytes: retained.bytes,
+      publishesInFlight: window.messages,
       partialBytes: partials.used,
     };
   }

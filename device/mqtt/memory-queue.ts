@@ -11,7 +11,6 @@ export class MemoryQueue implements DeliveryQueue {
   readonly #taken = new Map<number, Buffer>();
   readonly #waiting = new Fifo<QueuedMessage>();
   #lastSeq = 0;
-  #sealedSeq = 0;
   #durableSeq = 0;
   #bytes = 0;
 
@@ -35,16 +34,12 @@ export class MemoryQueue implements DeliveryQueue {
     return true;
   }
 
-  seal(): (error: Error | null) => number {
-    const from = this.#sealedSeq;
-    const to = (this.#sealedSeq = this.#lastSeq);
-    return (error) => {
+  /** It needs no disk itself, only the answer: nothing is refused. */
+  seal(): () => number {
+    const to = this.#lastSeq;
+    return () => {
       this.#durableSeq = Math.max(this.#durableSeq, to);
-      if (error === null) return 0;
-      // None of them was taken: only what is durable is.
-      const refused = this.#waiting.extract(({ seq }) => seq > from && seq <= to);
-      for (const { value } of refused) this.#release(value.length);
-      return refused.length;
+      return 0;
     };
   }
 

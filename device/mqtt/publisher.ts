@@ -5,6 +5,7 @@
 import type { Routed } from '../../src/broker.ts';
 import type { Message } from '../../src/message.ts';
 import type { Base } from './base.ts';
+import type { Will } from './connect.ts';
 import type { Retained } from './retained.ts';
 import type { Settled } from './tables.ts';
 
@@ -19,10 +20,10 @@ export class Publisher {
 
   /** Routes a QoS 0 message: nobody waits for the disk. */
   publish(message: Message, retain: boolean): Routed {
-    return this.#base.routing.run(message, 0, () => {
+    return this.#base.routing.run(message, 0, undefined, () => {
       if (retain) this.#retained.set(message, 0);
       return this.#base.broker.publish(message);
-    }).routed;
+    });
   }
 
   /** Routes a QoS 1 message. `settled` is called exactly once, possibly before this returns. */
@@ -33,16 +34,29 @@ export class Publisher {
       failure ??= error;
       if (--waits === 0) settled(failure);
     };
-    const { routed, touched } = this.#base.routing.run(message, 1, () => {
+    const hold = (): Settled => {
+      waits++;
+      return part;
+    };
+    const routed = this.#base.routing.run(message, 1, hold, () => {
       if (retain) this.#retained.set(message, 1);
       return this.#base.broker.publish(message, part);
     });
     if (routed !== 'stored') waits--; // No receipt will come.
-    if (touched) {
-      waits++;
-      this.#base.gate.after(part);
-    }
     part(null);
     return routed;
+  }
+
+  /** Publishes a client's last Will [MQTT-3.1.2-8]. */
+  publishWill({ message, qos, retain }: Will, clientId: string | undefined): void {
+    const { counters } = this.#base;
+    counters.wills++;
+    if (qos === 0) this.publish(message, retain);
+    else
+      this.publishAcknowledged(message, retain, (error) => {
+        if (error === null) return;
+        counters.refusedMsgs++;
+        this.#base.warn('the Will of an MQTT client was refused', { clientId, err: error });
+      });
   }
 }

@@ -18,7 +18,7 @@ export interface DeliveryQueue {
   readonly bytes: number;
   /** Appends, or returns false at a limit: the newest is dropped. */
   push(value: Buffer): boolean;
-  /** Closes the batch of what was pushed so far; call the result when the disk has answered. Returns how many were refused. */
+  /** Marks what was pushed so far; call the result when the disk has answered. Returns how many messages were refused. */
   seal(): (error: Error | null) => number;
   /** Takes the oldest message that is durable and was not taken yet. */
   next(): QueuedMessage | undefined;

@@ -110,11 +110,12 @@ export class Retained {
     this.#follow(subject, entry);
   }
 
-  /** Waits for the disk's answer to a write. */
+  /** Waits for the disk's answer to the write that was just made. */
   #follow(subject: string, entry: Entry): void {
-    this.#base.routing.touch();
+    const held = this.#base.routing.hold();
     entry.pending++;
-    this.#base.gate.after((error) => {
+    this.#base.store.whenDurable((error) => {
+      held?.(error);
       entry.pending--;
       if (error !== null) {
         entry.doubtful = true;

@@ -1,33 +1,38 @@
-// The broker knows no QoS; this is how a session learns the one of the message in its hand.
+// The broker knows no QoS and no acknowledgement; this is how a session learns the QoS of the message in its hand, and how
+// it makes the publisher's PUBACK wait for what it writes.
 
 import type { Message } from '../../src/message.ts';
 import type { QoS } from './packets.ts';
+import type { Settled } from './tables.ts';
+
+/** One more thing to wait for: call the result with the disk's answer to it. */
+export type Hold = () => Settled;
 
 /**
- * What is being routed at this moment. The broker calls subscribers synchronously and knows no QoS; a session asks here
- * with the message in its hand, so a message of another origin, or one published while another is routed, is never
- * taken for it.
+ * What is being routed at this moment. The broker calls subscribers synchronously; a session asks here with the message
+ * in its hand, so a message of another origin, or one published while another is routed, is never taken for it.
  */
 export class Routing {
-  #current: { message: Message; qos: QoS; touched: boolean } | undefined;
+  #current:
+    | { readonly message: Message; readonly qos: QoS; readonly hold: Hold | undefined }
+    | undefined;
 
   /** The QoS that `message` was published with. What did not come by MQTT counts as QoS 1: the subscription decides. */
   qosOf(message: Message): QoS {
     return message === this.#current?.message ? this.#current.qos : 1;
   }
 
-  /** Something was written, or held back until it is durable, on behalf of the message being routed. */
-  touch(): void {
-    if (this.#current !== undefined) this.#current.touched = true;
+  /** Makes the PUBACK of what is being routed wait; undefined when there is none. */
+  hold(): Settled | undefined {
+    return this.#current?.hold?.();
   }
 
   /** Runs `route` with `message` as the current one. */
-  run<T>(message: Message, qos: QoS, route: () => T): { routed: T; touched: boolean } {
+  run<T>(message: Message, qos: QoS, hold: Hold | undefined, route: () => T): T {
     const outer = this.#current;
-    const current = { message, qos, touched: false };
-    this.#current = current;
-    const routed = route();
+    this.#current = { message, qos, hold };
+    const result = route();
     this.#current = outer;
-    return { routed, touched: current.touched };
+    return result;
   }
 }

@@ -42,7 +42,7 @@ export interface SessionPorts {
   /** The stored form of a message, and its PUBLISH at QoS 0; empty when no topic stands for its subject. */
   stored(message: Message): Buffer;
   plain(message: Message): Buffer;
-  /** A message was queued: seal the queue with this turn, and pump when the disk has answered. */
+  /** A message was just queued: seal the queue, and pump when the disk has answered. */
   queued(session: Session): void;
   /** A message was dropped because the queue is full. */
   overflow(session: Session): void;
@@ -72,6 +72,9 @@ export class Session {
   readonly retainedBacklog = new Map<string, QoS>();
   /** Messages up to this one may have been sent by an earlier process: they go out with DUP. */
   redeliveredSeq = 0;
+  /** Saves that the disk has not answered, and whether one of them was refused. */
+  saving = 0;
+  doubtful = false;
   readonly #ports: SessionPorts;
   readonly #inFlight = new Map<number, Delivery>();
   readonly #subscribers: readonly [Subscriber, Subscriber];

@@ -11,7 +11,7 @@ import { encodeName, encodePublish, type QoS } from './packets.ts';
 import { encodeQueued } from './queue.ts';
 import type { Retained } from './retained.ts';
 import { Session, type Link, type SessionPorts, type Subscription } from './session.ts';
-import { scan } from './tables.ts';
+import { scan, type Settled } from './tables.ts';
 import { filterToSubject, subjectToTopic } from './topic.ts';
 
 const SCAN_ROWS = 64;
@@ -27,7 +27,7 @@ export interface Opened {
   readonly session: Session;
   /** Session Present of CONNACK. */
   readonly present: boolean;
-  /** Something was written: CONNACK waits for the disk. */
+  /** Something was written: CONNACK waits until the disk has answered. */
   readonly written: boolean;
 }
 
@@ -41,7 +41,7 @@ export class Sessions implements SessionPorts {
   /** Bytes of all queues on the disk, and in memory. */
   readonly #disk: Budget;
   readonly #memory: Budget;
-  /** Sessions that something was queued for in this turn, and those that wait for a retained message to be safe. */
+  /** Clean sessions that something was queued for in this turn, and those that wait for a retained message to be safe. */
   readonly #queued = new Set<Session>();
   readonly #awaitingRetained = new Set<Session>();
   #persistent = 0;
@@ -114,28 +114,34 @@ export class Sessions implements SessionPorts {
     return this.#byClientId.get(clientId)?.owner !== undefined;
   }
 
-  /** Opens the session of a CONNECT for `link`, and takes it from whoever has it. */
-  open(clientId: string, clean: boolean, link: Link): Opened {
+  /** Opens the session of a CONNECT for `link`, and takes it from whoever has it. `settled`: see `written`. */
+  open(clientId: string, clean: boolean, link: Link, settled: Settled): Opened {
     const known = this.#byClientId.get(clientId);
     if (known !== undefined && !clean && !known.clean) {
       known.claim(link);
-      return { session: known, present: true, written: true };
+      // What is on disk already needs none of it, so that a full disk can be drained. One that was never saved does.
+      const written = known.saving > 0;
+      if (written) this.save(known, settled);
+      return { session: known, present: true, written };
     }
-    let written = !clean;
-    if (known !== undefined) {
-      known.owner?.takeOver();
-      written ||= !known.clean;
-      this.#discard(known); // [MQTT-3.1.2-6]
-    } else if (clean && this.#base.store.sessions.get(clientId) !== undefined) {
-      // The disk refused to forget it when it was ended.
-      written = true;
-      this.#base.store.sessions.delete(clientId);
-    }
+    known?.owner?.takeOver();
+    const written = this.#forget(clientId, known) || !clean;
     const session = this.#create(clientId, clean);
-    if (!clean) this.save(session);
-    if (session.queue instanceof DurableQueue) session.queue.sweep();
     session.claim(link);
+    if (session.queue instanceof DurableQueue) session.queue.sweep();
+    if (!clean) this.save(session, settled);
+    else if (written) this.#base.store.whenDurable(settled);
     return { session, present: false, written };
+  }
+
+  /** Ends what there is of a client's session [MQTT-3.1.2-6]. Returns whether the disk has to forget something. */
+  #forget(clientId: string, known: Session | undefined): boolean {
+    if (known !== undefined) this.#discard(known);
+    if (known?.clean === false) return true;
+    // A row without a session: the disk has failed to forget it.
+    if (this.#base.store.sessions.get(clientId) === undefined) return false;
+    this.#base.store.sessions.delete(clientId);
+    return true;
   }
 
   /** `link` is closed: a clean session ends with it. */
@@ -159,18 +165,26 @@ export class Sessions implements SessionPorts {
     this.#subscriptions -= before - session.subscriptions.size;
   }
 
-  /** Writes a persistent session's subscriptions. */
-  save(session: Session): void {
+  /** Writes a persistent session's subscriptions. After a refusal, what the table holds counts. */
+  save(session: Session, settled: Settled): void {
     const subscriptions = [...session.subscriptions.values()].map(
       ({ filter, qos }): [string, QoS] => [filter, qos],
     );
     const row: SessionRow = { v: 1, subscriptions };
     this.#base.store.sessions.put(session.clientId, Buffer.from(JSON.stringify(row)));
+    session.saving++;
+    this.#base.store.whenDurable((error) => {
+      session.saving--;
+      session.doubtful ||= error !== null;
+      // A later save on its way may still succeed; the last answer decides.
+      if (session.doubtful && session.saving === 0) this.#revert(session);
+      settled(error);
+    });
   }
 
-  /** After the disk has refused a `save`: what the table holds counts. */
-  revert(session: Session): void {
-    if (session.clean || this.#byClientId.get(session.clientId) !== session) return;
+  #revert(session: Session): void {
+    session.doubtful = false;
+    if (this.#byClientId.get(session.clientId) !== session) return;
     const value = this.#base.store.sessions.get(session.clientId);
     const kept = new Map(this.#parse(session.clientId, value).map((each) => [each.subject, each]));
     for (const subject of session.subscriptions.keys())
@@ -192,14 +206,25 @@ export class Sessions implements SessionPorts {
   }
 
   queued(session: Session): void {
-    this.#base.routing.touch();
+    if (session.clean) return this.#awaitTurn(session);
+    const held = this.#base.routing.hold();
+    const settle = session.queue.seal();
+    this.#base.store.whenDurable((error) => {
+      this.counters.droppedRefusedMsgs += settle(error);
+      held?.(error);
+      session.pump();
+    });
+  }
+
+  /** A clean session writes nothing, but Law 1 holds for it too: the message may be a stream's, on its way to the disk. */
+  #awaitTurn(session: Session): void {
     if (this.#queued.has(session)) return;
     this.#queued.add(session);
     this.#base.gate.join(() => {
       this.#queued.delete(session);
       const settle = session.queue.seal();
-      return (error) => {
-        this.counters.droppedRefusedMsgs += settle(error);
+      return () => {
+        settle(null);
         session.pump();
       };
     });

@@ -7,6 +7,7 @@ import { Publisher } from './publisher.ts';
 import { Retained } from './retained.ts';
 import { Sessions } from './sessions.ts';
 import { NameCache, topicToSubject } from './topic.ts';
+import { PublishWindow } from './window.ts';
 
 export interface MqttOptions {
   readonly listen: { readonly host: string; readonly port: number };
@@ -23,6 +24,7 @@ export interface Shared extends Base {
   readonly sessions: Sessions;
   /** Bytes of begun packets. */
   readonly partials: Budget;
+  readonly window: PublishWindow;
   /** Topic Name -> subject. */
   readonly subjects: NameCache;
 }
@@ -37,6 +39,10 @@ export function createShared(options: MqttOptions, deps: MqttDeps): Shared {
     publisher: new Publisher(base, retained),
     sessions: new Sessions(base, retained),
     partials: new Budget(base.limits.partialBytesMax),
+    window: new PublishWindow(
+      base.limits.publishesInFlightTotalMax,
+      base.limits.publishBytesInFlightTotalMax,
+    ),
     subjects: new NameCache(topicToSubject),
   };
 }

@@ -11,14 +11,8 @@ import type { Session, Subscription } from './session.ts';
 import type { Shared } from './shared.ts';
 import { filterToSubject, isReserved, levelUp, TopicError } from './topic.ts';
 
-/**
- * Sends an answer when it is true, and calls `then` after it. `encode` gets the disk's refusal, if any; undefined
- * from it closes the connection.
- */
-export type Answer = (
-  encode: (error: Error | null) => Buffer | undefined,
-  then: () => void,
-) => void;
+/** Sends the answer, and then what `then` brings; undefined closes the connection. */
+export type Answer = (packet: Buffer | undefined, then?: () => void) => void;
 
 /** Adds subscriptions. QoS 2 is granted as QoS 1; a filter that is invalid, reserved or beyond a limit gets 0x80. */
 export function subscribe(
@@ -43,16 +37,13 @@ export function subscribe(
     added.push(subscription);
     return grantedQos;
   });
-  if (!session.clean && added.length > 0) sessions.save(session);
-  answer(
-    (error) => {
-      if (error === null) return encodeSuback(packetId, granted);
-      sessions.revert(session);
-      added.length = 0;
-      return encodeSuback(packetId, Array<number>(granted.length).fill(SUBSCRIPTION_REFUSED));
-    },
-    () => recall(shared, session, added),
-  );
+  const settled = (error: Error | null): void => {
+    if (error === null)
+      return answer(encodeSuback(packetId, granted), () => recall(shared, session, added));
+    answer(encodeSuback(packetId, Array<number>(granted.length).fill(SUBSCRIPTION_REFUSED)));
+  };
+  if (session.clean || added.length === 0) settled(null);
+  else sessions.save(session, settled);
 }
 
 /** Removes subscriptions. 3.1.1 has no word for failure here: when the disk refuses, the connection is closed. */
@@ -67,15 +58,10 @@ export function unsubscribe(
     const subject = subjectOf(filter);
     if (subject !== undefined) sessions.unsubscribe(session, subject);
   }
-  if (!session.clean) sessions.save(session);
-  answer(
-    (error) => {
-      if (error === null) return encodeUnsuback(packet.messageId ?? 0);
-      sessions.revert(session);
-      return undefined;
-    },
-    () => undefined,
-  );
+  const settled = (error: Error | null): void =>
+    answer(error === null ? encodeUnsuback(packet.messageId ?? 0) : undefined);
+  if (session.clean) settled(null);
+  else sessions.save(session, settled);
 }
 
 /** Puts the retained messages of new subscriptions into the session's backlog, each once [MQTT-3.3.1-6]. */

@@ -14,7 +14,8 @@ export interface Table {
 
 /**
  * Calls `done` once everything written or published up to now is on the disk (null), or was refused (an Error: the
- * disk is full). May call back synchronously when nothing is pending. Callbacks run in order.
+ * disk is full). At once when nothing is pending; callbacks run in order. Ask right after a write, before anything else
+ * reaches the store: it may commit in the middle of a turn, and who asks after a refusal hears nothing of it.
  */
 export type WhenDurable = (done: (error: Error | null) => void) => void;
 
@@ -26,6 +27,8 @@ export interface MqttStore {
   /** Subject -> retained message. */
   readonly retained: Table;
   readonly whenDurable: WhenDurable;
+  /** Whether the disk takes messages just now; absent where that is not known. */
+  readonly hasRoom?: () => boolean;
 }
 
 /** Beyond every key that we write. */
@@ -35,27 +38,28 @@ const KEYS_END = '\u{10ffff}\u{10ffff}';
 export type Settled = (error: Error | null) => void;
 
 /**
- * Asks the disk once a turn on behalf of everybody who wrote in it. A participant is opened at the last moment before
- * the question is put, so whatever it wrote in the turn is covered by the answer; what it writes later is not.
+ * Asks the disk once a turn on behalf of those who have written nothing, and wait for what others published. A participant
+ * is opened at the last moment before the question is put, so whatever was published in the turn is covered by the
+ * answer. A refusal may have passed by then: what was refused concerns them no more.
  */
 export class DurableGate {
   readonly #clock: Clock;
   readonly #whenDurable: WhenDurable;
-  #joined: (() => Settled)[] = [];
+  #joined: (() => () => void)[] = [];
 
   constructor(clock: Clock, whenDurable: WhenDurable) {
     this.#clock = clock;
     this.#whenDurable = whenDurable;
   }
 
-  /** Calls `seal` at the end of this turn, and what it returned when everything written until then is settled. */
-  join(seal: () => Settled): void {
+  /** Calls `seal` at the end of this turn, and what it returned when everything published until then is settled. */
+  join(seal: () => () => void): void {
     if (this.#joined.length === 0) this.#clock.soon(() => this.#ask());
     this.#joined.push(seal);
   }
 
-  /** Calls `settled` when everything written until the end of this turn is on the disk, or was refused. */
-  after(settled: Settled): void {
+  /** Calls `settled` when everything published until the end of this turn is on the disk, or was refused. */
+  after(settled: () => void): void {
     this.join(() => settled);
   }
 
@@ -63,8 +67,8 @@ export class DurableGate {
     const joined = this.#joined;
     this.#joined = [];
     const sealed = joined.map((seal) => seal());
-    this.#whenDurable((error) => {
-      for (const settled of sealed) settled(error);
+    this.#whenDurable(() => {
+      for (const settled of sealed) settled();
     });
   }
 }

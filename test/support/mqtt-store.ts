@@ -40,6 +40,8 @@ export class MemoryStore implements MqttStore {
     return this.#synced;
   }
 
+  readonly hasRoom = (): boolean => !this.full;
+
   readonly whenDurable = (done: Settled): void => {
     if (this.#writes.length > 0) this.#waiting.push(done);
     else if (this.#batches.length > 0) this.#batches.at(-1)?.push(done);

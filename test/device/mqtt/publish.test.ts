@@ -1,5 +1,7 @@
+import type { Packet } from 'mqtt-packet';
 import { expect, test } from 'vitest';
 import { PublishError } from '../../../src/message.ts';
+import { connectPacket } from '../../support/mqtt-client.ts';
 import { Gateway } from '../../support/mqtt-gateway.ts';
 
 const full = new PublishError(503, 10_077, 'the disk is full');
@@ -83,6 +85,41 @@ test('a refused publish gets no PUBACK, the connection stays, and sending it aga
     retain: false,
   });
   expect((await client.expect('puback')).messageId).toBe(1);
+});
+
+test('when a full disk has room again, a client whose messages were refused is made to send them again', async () => {
+  using gateway = new Gateway({ streamSubject: '>' });
+  gateway.stream.auto = false;
+  gateway.store.full = true;
+  const [refused, lucky] = [gateway.client(), gateway.client()];
+  await refused.connect({ clientId: 'refused' });
+  await lucky.connect({ clientId: 'lucky' });
+  refused.publish('a', '1', 1);
+  await gateway.settle();
+  gateway.stream.receipts[0]!(new PublishError(503, 10_047, 'the disk is full'), null);
+  for (let i = 0; i < 10; i++) {
+    gateway.clock.advance(1_000);
+    await gateway.settle();
+  }
+  expect(refused.closed, 'kept while the disk is full').toBe(false);
+  gateway.store.full = false;
+  gateway.clock.advance(1_000);
+  await gateway.settle();
+  expect(refused.closed).toBe(true);
+  expect(lucky.closed).toBe(false);
+});
+
+test('a stream at its own limit withholds the PUBACK and keeps the connection', async () => {
+  using gateway = new Gateway({ streamSubject: '>' });
+  gateway.stream.auto = false;
+  const client = gateway.client();
+  await client.connect();
+  client.publish('a', '1', 1);
+  await gateway.settle();
+  gateway.stream.receipts[0]!(full, null);
+  gateway.clock.advance(10_000);
+  client.send({ cmd: 'pingreq' });
+  await client.expect('pingresp');
 });
 
 test('a stream that refuses at once is not taken for one that stored', async () => {
@@ -269,6 +306,48 @@ test.each([
     expect(gateway.stream.receipts.length).toBeLessThanOrEqual(10);
   }
   expect(acknowledged).toEqual(Array.from({ length: 100 }, (_each, i) => i + 1));
+});
+
+test.each([
+  ['messages', { publishesInFlightTotalMax: 10 }],
+  ['bytes', { publishBytesInFlightTotalMax: 100 }],
+])('the unacknowledged %s of all clients together are bounded, too', async (_, limits) => {
+  using gateway = new Gateway({ limits, streamSubject: '>' });
+  gateway.stream.auto = false;
+  const clients = [];
+  for (const clientId of ['a', 'b', 'c', 'gone']) {
+    const client = gateway.client();
+    await client.connect({ clientId });
+    clients.push(client);
+  }
+  const publish = (messageId: number): Packet => {
+    const payload = String(messageId).padEnd(10);
+    return { cmd: 'publish', topic: 'a', qos: 1, dup: false, retain: false, payload, messageId };
+  };
+  // In one piece, so that we hold what we do not take.
+  for (const client of clients)
+    client.send(...Array.from({ length: 50 }, (_each, i) => publish(i + 1)));
+  await gateway.settle();
+  expect(gateway.stream.messages.length).toBeLessThanOrEqual(10);
+  // Clients that come and go do not add one each time.
+  for (let i = 0; i < 20; i++) {
+    const client = gateway.client();
+    client.send(connectPacket({ clientId: `visitor-${i}` }), publish(1));
+    await gateway.settle();
+    client.stream.destroy();
+  }
+  expect(gateway.stream.messages.length).toBeLessThanOrEqual(10);
+  clients.pop()!.stream.destroy();
+  for (let round = 0; round < 200; round++) {
+    for (const receipt of gateway.stream.receipts.splice(0)) receipt(null, { stream: 'S', seq: 1 });
+    await gateway.idle();
+    expect(gateway.stream.receipts.length).toBeLessThanOrEqual(10);
+  }
+  for (const client of clients)
+    expect(client.received.map(({ messageId }) => messageId)).toEqual(
+      Array.from({ length: 50 }, (_each, i) => i + 1),
+    );
+  expect(gateway.listener.stats().publishesInFlight).toBe(0);
 });
 
 test('a client that we do not read is not taken for a silent one', async () => {

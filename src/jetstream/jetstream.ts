@@ -22,6 +22,10 @@ import { Timeline } from './timeline.ts';
 /** Where messages go that the hub will never take. */
 export const DEAD_LETTER_STREAM = 'dead_letter';
 const DEAD_LETTER_BYTES_MAX = 16 * 1024 * 1024;
+/** On a small disk dead letters get a share of it: nothing drains them, and a disk full of them takes nothing more. */
+const DEAD_LETTER_SHARE = 1 / 16;
+/** Room for any one message, twice. */
+const DEAD_LETTER_BYTES_MIN = 2 * 1024 * 1024;
 /** How often ages, the wall clock and the room on the disk are looked at. */
 const TICK_MS = 1_000;
 /**
@@ -76,6 +80,8 @@ export class JetStream {
   readonly #streams = new Map<string, Stream>();
   readonly #unsubscribe = new Map<string, Cancel[]>();
   #stopTicking: Cancel = () => {};
+  #diskBytes = 0;
+  #wasFull = false;
   /** The commits when they were last looked at, and since when there was none. */
   #probed = { commits: 0, sinceMs: 0 };
 
@@ -130,6 +136,7 @@ export class JetStream {
   #openStore(db: ReturnType<typeof openDatabase>, path: string): Store {
     const { parts, limits, commitIntervalMs, onFatal } = this.#options;
     const disk = parts?.disk(path) ?? new FileDisk(path);
+    this.#diskBytes = disk.room().totalBytes;
     // On a small disk the WAL takes no more than a share of it.
     const walBytesMax = Math.min(STORE_LIMITS.walBytesMax, Math.floor(disk.room().totalBytes / 16));
     return new Store(
@@ -163,6 +170,7 @@ export class JetStream {
       db.prepare('UPDATE stream SET config = ? WHERE id = ?').run(JSON.stringify(config), row.id);
       this.#open({ store, timeline }, row, config);
     }
+    known.delete(DEAD_LETTER_STREAM);
     for (const row of known.values()) {
       this.#deps.log.warn(
         { stream: row.name, hint: `add [[stream]] name = "${row.name}" again to use it` },
@@ -174,7 +182,7 @@ export class JetStream {
   #configs(store: Store): StreamConfig[] {
     const { streams, forwards } = this.#options;
     const orders: StreamOrder[] = [...streams];
-    if (forwards.size > 0) orders.push(deadLetterOrder());
+    if (forwards.size > 0) orders.push(deadLetterOrder(this.#diskBytes));
     const sharing = orders.filter((order) => order.maxBytes === undefined).length;
     const disk = store.usage();
     const share = ((disk.availableBytes + disk.databaseBytes) * DISK_SHARE) / Math.max(1, sharing);
@@ -219,7 +227,10 @@ export class JetStream {
   /** Makes the new epochs durable, then lets messages in. Resolves when the first may be accepted. */
   async start(): Promise<void> {
     await this.store.begin();
-    for (const stream of this.#streams.values()) this.#subscribe(stream);
+    for (const stream of this.#streams.values()) {
+      stream.keepLimits();
+      this.#subscribe(stream);
+    }
     this.#probed.sinceMs = this.#deps.clock.monotonicMs();
     this.#stopTicking = every(this.#deps.clock, TICK_MS, () => this.#tick());
   }
@@ -314,7 +325,18 @@ export class JetStream {
   };
 
   #full(error: PublishError | null): void {
-    if (error !== null) for (const stream of this.#streams.values()) stream.reclaim();
+    const { log } = this.#deps;
+    if (error === null) {
+      this.#wasFull = false;
+      log.info('the disk has room again: messages are taken');
+      return;
+    }
+    if (!this.#wasFull) {
+      const hint = 'free space on the disk; messages are taken again by themselves';
+      log.error({ err: error, hint }, 'the disk is full: publishes are refused');
+    }
+    this.#wasFull = true;
+    for (const stream of this.#streams.values()) stream.reclaim();
   }
 
   /** Stops taking messages in, makes durable what was taken, and closes the database. */
@@ -332,14 +354,15 @@ export class JetStream {
   }
 }
 
-function deadLetterOrder(): StreamOrder {
+function deadLetterOrder(diskBytes: number): StreamOrder {
+  const share = Math.max(DEAD_LETTER_BYTES_MIN, Math.floor(diskBytes * DEAD_LETTER_SHARE));
   return {
     name: DEAD_LETTER_STREAM,
     subjects: ['$DEAD.>'],
     retention: 'limits',
     storage: 'file',
     maxAgeMs: undefined,
-    maxBytes: DEAD_LETTER_BYTES_MAX,
+    maxBytes: Math.min(DEAD_LETTER_BYTES_MAX, share),
     maxMsgs: undefined,
     discard: 'old',
     duplicateWindowMs: 0,

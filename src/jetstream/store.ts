@@ -146,14 +146,14 @@ export class Store {
 
   /** Asks whether a message of `bytes` may be queued now; the error says why not. */
   admit(bytes: number): PublishError | null {
+    const { commitRows, undurableMessagesMax, undurableBytesMax } = this.#limits;
+    // Enough for a transaction: the disk gets it while the rest of the turn is read. It may turn out to be full.
+    if (this.#queuedMessages >= commitRows) this.#turn();
     if (this.#failed !== undefined) return new PublishError(503, 10077, 'the store has failed');
     if (this.#room.full !== null) {
       this.counters.refused++;
       return this.#room.full;
     }
-    const { commitRows, undurableMessagesMax, undurableBytesMax } = this.#limits;
-    // Enough for a transaction: the disk gets it while the rest of the turn is read.
-    if (this.#queuedMessages >= commitRows) this.#turn();
     if (
       this.#undurableMessages + this.#queuedMessages >= undurableMessagesMax ||
       this.#undurableBytes + this.#queuedBytes + bytes > undurableBytesMax
@@ -292,7 +292,8 @@ export class Store {
     if (this.#failed !== undefined || this.#stopped || this.#room.full === null) return;
     this.#room.giveBack();
     this.#checkpoint(() => {
-      if (this.#dirty.size > 0) this.#commitRemovals([...this.#dirty]);
+      // What was added meanwhile is refused, never forgotten: only its removals are committed here.
+      if (this.#dirty.size > 0) this.#refuse([...this.#dirty]);
       if (this.#failed !== undefined) return;
       this.#sync();
       if (this.#room.tryResume()) {

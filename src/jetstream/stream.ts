@@ -69,6 +69,8 @@ export class Stream implements Participant {
   readonly #queue: StreamQueue;
   readonly #listeners = new Set<() => void>();
   #durableSeq: number;
+  /** The transaction that is under way writes the queue, not removals alone. */
+  #writesQueue = false;
 
   /** Opens the stream's rows and begins its epoch; part of a transaction. */
   constructor(parts: StreamParts, options: StreamOptions) {
@@ -230,6 +232,11 @@ export class Stream implements Participant {
 
   // --- retention ---
 
+  /** At the start: drops what a crash brought back over the limits. */
+  keepLimits(): void {
+    this.#parts.store.guard(undefined, () => this.#retention.keepLimits(this.#standing));
+  }
+
   /** Once a second: drops what is older than max_age. */
   tick(): void {
     if (this.config.maxAgeMs === undefined) return;
@@ -251,6 +258,7 @@ export class Stream implements Participant {
   // --- the store's transaction ---
 
   write(): void {
+    this.#writesQueue = true;
     this.#subjects.writeAdded();
     for (const bulk of this.#queue.bulks) this.#rows.insert(bulk);
     if (this.#removals.write()) this.#totals.changed = true;
@@ -264,11 +272,12 @@ export class Stream implements Participant {
 
   committed(): (() => void) | undefined {
     this.#forwarding.saved();
-    this.#subjects.committed();
+    if (this.#writesQueue) this.#subjects.committed();
     this.#retention.committed(this.mark?.seq ?? 0);
     this.#removals.committed();
-    const accepted = this.#queue.take();
-    this.#parts.store.guard(undefined, () => this.#retention.keepLimits(this.#standing));
+    const accepted = this.#writesQueue ? this.#queue.take() : undefined;
+    this.#writesQueue = false;
+    this.keepLimits();
     if (accepted === undefined) return undefined;
     return () => {
       this.#durableSeq = accepted.lastSeq;
@@ -278,6 +287,7 @@ export class Stream implements Participant {
   }
 
   refused(error: PublishError): void {
+    this.#writesQueue = false;
     const refused = this.#queue.takeBack();
     for (const { subjectId, headers, data } of refused.records) {
       const subject = this.#subjects.byId(subjectId);

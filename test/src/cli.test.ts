@@ -233,7 +233,7 @@ describe('bin/mangrove', () => {
     expect(ended).toMatchObject({ code: 0, err: '' });
     expect(JSON.parse(ended.out)).toEqual({
       pid,
-      execArgv: ['--max-semi-space-size=4'],
+      execArgv: ['--max-semi-space-size=2', '--no-allocation-site-pretenuring', '--no-maglev'],
       cwd: installed.root,
       name: 'plant1',
     });
@@ -286,7 +286,7 @@ describe('bin/mangrove', () => {
       installed.put('path/node', script, 0o755);
       const ended = await run(installed, ['check']);
       expect(ended.code, version).toBe(suits ? 0 : 69);
-      if (suits) expect(ended.out).toContain('started --max-semi-space-size=4');
+      if (suits) expect(ended.out).toContain('started --max-semi-space-size=2');
       else expect(ended.err).toContain(`path/node is ${version}`);
     }
   });

@@ -129,6 +129,18 @@ test('discard old keeps the newest, by count and by bytes', async () => {
   expect(bytes.stream.state()).toMatchObject({ messages: 10, bytes: 100, firstSeq: 11 });
 });
 
+test('a start drops what a crash brought back over the limits', async () => {
+  await using store = await new GatewayStore([streamOrder({ maxMsgs: 10 })]).open();
+  for (let i = 1; i <= 30; i++) store.publish('data.a', `m${i}`);
+  store.settle();
+  // Trimmed in memory only: the rows of the first twenty are still in the database, as after a crash.
+  const crashed = new GatewayStore([streamOrder({ maxMsgs: 10 })]);
+  store.jetstream.store.db.exec(`VACUUM INTO '${join(crashed.dir, 'mangrove.db')}'`);
+  await crashed.open();
+  expect(crashed.stream.state()).toMatchObject({ messages: 10, firstSeq: 21, lastSeq: 30 });
+  await crashed[Symbol.asyncDispose]();
+});
+
 test('discard new refuses with 10077 and keeps what it has', async () => {
   await using store = await new GatewayStore([streamOrder({ maxMsgs: 3, discard: 'new' })]).open();
   const outcomes = Array.from({ length: 5 }, (_, i) => store.publish('data.a', `m${i}`));
@@ -192,7 +204,7 @@ test('max_age counts running time: steps of the wall clock expire nothing', asyn
 });
 
 test('a clock that starts in 1970 and is set later gives stored messages the right time', async () => {
-  await using store = await new GatewayStore();
+  await using store = new GatewayStore();
   store.clock.stepWall(0);
   await store.open();
   store.publish('data.a', 'x');

@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { GatewayStore, streamOrder } from '../../support/gateway-store.ts';
+
+test('the message whose arrival finds the disk full is refused, not acknowledged without being stored', async () => {
+  await using store = await new GatewayStore([streamOrder({ maxBytes: 1 << 30 })], {
+    limits: { commitRows: 8 },
+  }).open();
+  store.disk!.roomNow = { availableBytes: 0, totalBytes: 1 << 30 };
+  store.jetstream.store.refreshRoom();
+  // The ninth of a turn makes the first eight a transaction, which finds no room.
+  const outcomes = Array.from({ length: 9 }, () => store.publish('data.a', Buffer.alloc(100_000)));
+  // The store looks for room while the sync of what it could remove is still running.
+  store.clock.advance(1);
+  store.settle();
+  store.clock.advance(2_000);
+  store.settle();
+  expect(outcomes.map(({ error, ack }) => error?.errCode ?? ack)).toEqual(Array(9).fill(10047));
+  expect(store.stream.state()).toMatchObject({ messages: 0, lastSeq: 0 });
+});

@@ -4,18 +4,21 @@
 // only for what the hub has acknowledged or shown.
 
 import { assert } from '../src/assert.ts';
-import { delay, type Cancel, type Clock } from '../src/clock.ts';
+import { delay, type Clock } from '../src/clock.ts';
 import type { Logger } from '../src/log.ts';
 import { PublishError } from '../src/message.ts';
-import type { Entry, Epoch, ForwardMark } from '../src/jetstream/stream-types.ts';
+import type { Entry } from '../src/jetstream/stream-types.ts';
 import { Backoff, type Random } from './backoff.ts';
-import { takeBatch, type Batch } from './batch.ts';
+import type { Batch, BatchLimits } from './batch.ts';
 import { BatchSize } from './batch-size.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { ForwardLog } from './forward-log.ts';
+import type { ForwarderState, ForwarderStatus } from './forwarder-status.ts';
 import { HubError, isExplained, LOCAL_ERROR, localError } from './hub-error.ts';
 import { filterOf, positionOf, type Origin } from './hub-message.ts';
 import type { Hub, HubAck, HubStream } from './hub.ts';
+import type { LocalStream } from './local-stream.ts';
+import { ReadAhead } from './read-ahead.ts';
 import { readBack } from './read-back.ts';
 import { markOf, type LocalFacts } from './reconcile.ts';
 
@@ -30,20 +33,6 @@ const REFUSALS = { explained: 2, unexplained: 3 } as const;
 /** stop() waits this long for the publish in flight. */
 const STOP_MS = 2_000;
 
-/** The local stream as the forwarder needs it; src/jetstream/stream.ts is one. */
-export interface LocalStream {
-  readonly name: string;
-  readonly durableSeq: number;
-  readonly firstSeq: number;
-  readonly graceSeq: number;
-  readonly mark: ForwardMark | null;
-  epochs(): readonly Epoch[];
-  read(afterSeq: number, max: number, bytesMax: number): Entry[];
-  confirm(mark: ForwardMark): void;
-  onDurable(fn: () => void): Cancel;
-  deadLetter(seq: number, reason: string): Promise<void>;
-}
-
 export interface ForwarderOptions {
   readonly gateway: string;
   readonly prefix: string;
@@ -56,40 +45,6 @@ export interface ForwarderParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly random: Random;
-}
-
-export type ForwarderState =
-  | 'stopped'
-  | 'connecting'
-  | 'checking'
-  | 'reading back'
-  | 'forwarding'
-  | 'caught up'
-  | 'backing off'
-  | 'conflict'
-  | 'misconfigured';
-
-export interface ForwarderStatus {
-  readonly state: ForwarderState;
-  /** Why, for people. */
-  readonly detail: string;
-  /** Everything up to this local sequence is at the hub. */
-  readonly confirmedSeq: number;
-  /** Where it is in the hub's stream. */
-  readonly hubSeq: number;
-  /** Sequences on disk that the hub has not confirmed. */
-  readonly pending: number;
-  readonly sentMsgs: number;
-  readonly sentBytes: number;
-  readonly batches: number;
-  readonly retries: number;
-  readonly readBacks: number;
-  readonly refills: number;
-  /** Messages set aside as dead letters. */
-  readonly rejected: number;
-  /** Gap records sent. */
-  readonly gaps: number;
-  readonly duplicates: number;
 }
 
 /** Where a run of publishes stands. */
@@ -106,6 +61,7 @@ export class Forwarder {
   readonly #clock: Clock;
   readonly #log: ForwardLog;
   readonly #size = new BatchSize();
+  readonly #ahead: ReadAhead;
   readonly #checkpoints: Checkpoints;
   readonly #retry: Backoff;
   readonly #recheck: Backoff;
@@ -122,6 +78,8 @@ export class Forwarder {
     duplicates: 0,
   };
   #running: Promise<void> | undefined;
+  /** stop() has returned. */
+  #closed = false;
   #state: ForwarderState = 'stopped';
   #detail = '';
   #wake: () => void = () => undefined;
@@ -137,6 +95,7 @@ export class Forwarder {
     this.#origin = { prefix, gateway, stream: stream.name };
     this.#hub = hub;
     this.#clock = clock;
+    this.#ahead = new ReadAhead(this.#origin, stream, clock);
     this.#log = new ForwardLog(stream.name, clock, log);
     this.#checkpoints = new Checkpoints(this.#origin, options.hubStream, hub, this.#log);
     this.#retry = new Backoff({ baseMs: RETRY_BASE_MS, capMs: RETRY_MAX_MS }, random);
@@ -150,10 +109,12 @@ export class Forwarder {
   /** Lets the publish in flight end, for 2 s at most, and confirms nothing after that. */
   async stop(): Promise<void> {
     this.#stopped.abort();
+    this.#ahead.drop();
     this.#wake();
     const late = new AbortController();
     await Promise.race([this.#running, delay(this.#clock, STOP_MS, late.signal)]);
     late.abort();
+    this.#closed = true;
     this.#enter('stopped');
   }
 
@@ -253,30 +214,31 @@ export class Forwarder {
 
   /** Sends what is there and what comes, until the hub must be read again or stop(). */
   async #forward(progress: Progress): Promise<void> {
-    const { stream, hubStream } = this.#options;
-    const filter = filterOf(this.#origin);
+    this.#ahead.drop();
     while (!this.#over) {
       if (this.#linkLost) throw localError('linkDown', this.#hub.detail);
-      const max = progress.stream.atomic
-        ? Math.min(this.#size.messages, this.#checkpoints.messagesMax)
-        : 1;
-      const entries = stream.read(progress.afterSeq, max, this.#size.bytes).slice(0, max);
-      if (entries.length === 0) {
+      const batch = this.#ahead.take(progress.afterSeq, this.#limits(progress));
+      if (batch === undefined) {
         this.#enter('caught up');
         this.#log.caughtUp();
         await this.#happening();
         continue;
       }
       this.#enter('forwarding');
-      const batch = takeBatch(this.#origin, entries, {
-        messages: max,
-        bytes: this.#size.bytes,
-        messageBytesMax: Math.min(this.#hub.maxPayload, progress.stream.messageBytesMax),
-        fenceBytes: hubStream.length + filter.length + String(progress.fenceSeq).length,
-      });
       if ('tooLarge' in batch) await this.#setAside(batch.tooLarge.entry, batch.tooLarge.reason);
       else if ((await this.#send(batch, progress)) === 'read back') return;
     }
+  }
+
+  #limits({ stream, fenceSeq }: Progress): BatchLimits {
+    const messages = Math.min(this.#size.messages, this.#checkpoints.messagesMax);
+    return {
+      messages: stream.atomic ? messages : 1,
+      bytes: this.#size.bytes,
+      messageBytesMax: Math.min(this.#hub.maxPayload, stream.messageBytesMax),
+      fenceBytes:
+        this.#options.hubStream.length + filterOf(this.#origin).length + String(fenceSeq).length,
+    };
   }
 
   /** Publishes one batch and confirms it. Throws a HubError when back-off shall come before the reading. */
@@ -292,18 +254,21 @@ export class Forwarder {
     const sentMs = this.#clock.monotonicMs();
     let ack: HubAck;
     try {
-      ack = await this.#hub.publish(messages, {
+      const publishing = this.#hub.publish(messages, {
         stream: hubStream,
         fence: { filter: filterOf(this.#origin), seq: progress.fenceSeq },
         patienceMs: this.#size.patienceMs(messages.length, bytes),
         ...(checkpoint === undefined ? {} : { checkpoint }),
       });
+      this.#ahead.prepare(last.seq, this.#limits(progress));
+      ack = await publishing;
     } catch (error) {
+      this.#ahead.drop();
       if (!(error instanceof HubError) || this.#over) throw error;
       return this.#failed(error, batch);
     }
-    // After stop() the store may be closed. What was stored there is found by the next start.
-    if (this.#over) return 'read back';
+    // After stop() the store may be closed. What the hub has stored is found by the next start.
+    if (this.#closed) return 'read back';
     stream.confirm(markOf(this.#origin, last, ack.seq, progress.stream.created));
     this.#succeeded(batch, this.#clock.monotonicMs() - sentMs);
     if (ack.duplicate) {
@@ -342,7 +307,8 @@ export class Forwarder {
       this.#size.unanswered(messages.length);
     // The hub does not say which message of a batch it could not take.
     if (errCode === 10176 && again) this.#size.refused(messages.length);
-    if (errCode === 10201 && again) this.#size.alone();
+    // Known IDs refuse a whole batch, and too many gateways at once every batch: one message needs neither.
+    if ((errCode === 10201 || errCode === 10210) && again) this.#size.alone();
     // The fence moved: consumers removed the last message, or somebody was faster. Look at once, but only once.
     if (errCode === 10071 && !again) return 'read back';
     throw error;

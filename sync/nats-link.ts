@@ -125,6 +125,7 @@ export class NatsLink {
       { server: this.#connection.server, reason },
       'dropping the connection to the hub',
     );
+    this.#detail = reason;
     this.#connection.destroy();
   }
 
@@ -264,11 +265,17 @@ export class NatsLink {
       (reply) => this.#receive(reply),
       () => (denied = true),
     );
-    try {
-      await connection.flush();
-    } catch (error) {
-      return linkError(error, connection.server);
-    }
+    const { signal } = this.#stopped;
+    const stop = (): void => connection.destroy();
+    signal.addEventListener('abort', stop, { once: true });
+    // The library's flush never settles when the connection ends before its answer.
+    const flushed = connection.flush().then(
+      () => undefined,
+      (error: unknown) => linkError(error, connection.server),
+    );
+    const error = await Promise.race([flushed, connection.ended]);
+    signal.removeEventListener('abort', stop);
+    if (error !== undefined) return error;
     connection.onDenied = (subject) => this.#denied(subject);
     return denied ? inboxDenied(connection.server) : undefined;
   }
@@ -288,7 +295,7 @@ export class NatsLink {
       if (error !== undefined) this.#failed(error);
       return;
     }
-    const why = error?.message ?? 'closed';
+    const why = error?.message ?? this.#detail;
     this.#detail = why;
     for (const pending of this.#pending.values())
       pending.reject(

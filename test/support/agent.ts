@@ -10,7 +10,7 @@ import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config.ts';
 import { startAgent, type Agent } from '../../src/main.ts';
 import type { PubAck } from '../../src/message.ts';
-import type { ForwarderStatus } from '../../sync/forwarder.ts';
+import type { ForwarderStatus } from '../../sync/forwarder-status.ts';
 import type { LogLine } from './agent-process.ts';
 import { until } from './until.ts';
 

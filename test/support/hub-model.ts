@@ -172,13 +172,12 @@ export class HubModel {
     if (write === undefined) return undefined;
     const r1 = this.config.replicas === 1;
     // R1 looks at the fence first, R3 at the ID: a retry hears 10071 here and "duplicate" there.
-    if (!r1) this.#size(write);
+    this.#size(write);
     this.#static(write);
     if (r1) this.#fence(write);
     const original = this.#duplicate(write.message.id, nowMs);
     if (original !== undefined) return { seq: original, duplicate: true };
     if (!r1) this.#fence(write);
-    if (r1) this.#size(write);
     this.#room(1);
     return undefined;
   }

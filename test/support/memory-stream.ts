@@ -10,7 +10,7 @@ import type {
   Gap,
   StoredMessage,
 } from '../../src/jetstream/stream-types.ts';
-import type { LocalStream } from '../../sync/forwarder.ts';
+import type { LocalStream } from '../../sync/local-stream.ts';
 
 interface Numbering {
   epoch: string;

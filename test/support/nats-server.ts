@@ -49,16 +49,26 @@ export function natsServerBinary(): string {
   return binary;
 }
 
+/** Ports are drawn below the range that the kernel gives to outgoing connections: those would come in between. */
+const PORTS_FROM = 10_240;
+const PORTS_TO = 32_000;
+/** Draws until a free port is found. */
+const DRAWS_MAX = 100;
+
 /** A TCP port of the loopback that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+export async function freePort(): Promise<number> {
+  for (let draw = 0; draw < DRAWS_MAX; draw++) {
+    const port = PORTS_FROM + Math.floor(Math.random() * (PORTS_TO - PORTS_FROM));
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`no free port in ${DRAWS_MAX} draws`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      probe.close(() => resolve(port));
-    });
+    probe.once('error', () => resolve(false));
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
   });
 }
 

@@ -145,6 +145,7 @@ export class ScriptedHub implements Hub {
       call.transit?.cancel();
       call.transit = undefined;
     }
+    this.#cancelBlack();
     this.#cancelBlack = this.#clock.after(this.#keepAliveMs, () => this.#drop('nothing heard'));
   }
 

@@ -3,6 +3,7 @@
 // has closed its side: that is how a zombie of an old connection reaches the hub.
 
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { freePort } from './nats-server.ts';
 
 /** Bytes a black hole or a delay holds for one connection; beyond it the proxy stops reading, as a full network would. */
 const HELD_BYTES_MAX = 64 * 1024 * 1024;
@@ -50,9 +51,15 @@ export class WanProxy {
   }
 
   async listen(): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(this.#port, '127.0.0.1', resolve));
-    const address = this.#server.address();
-    if (typeof address === 'object' && address !== null) this.#port = address.port;
+    // It must be ours again after refuse().
+    if (this.#port === 0) this.#port = await freePort();
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#port, '127.0.0.1', () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
     return this;
   }
 

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { Forwarder } from '../../sync/forwarder.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { ModelConfig } from '../support/hub-model.ts';
-import { MemoryStream } from '../support/memory-stream.ts';
+import { MemoryStream, type Image } from '../support/memory-stream.ts';
 import { randomInt, seededRandom, type Random } from '../support/random.ts';
 import { ScriptedHub } from '../support/scripted-hub.ts';
 
@@ -23,6 +23,10 @@ interface World {
   /** Every ID that was ever stored, in order. */
   readonly expected: string[];
   readonly happened: Map<string, number>;
+  /** A copy of the data directory. */
+  image: Image;
+  /** Stored, but gone with the card before the hub had them. */
+  readonly mayMiss: Set<string>;
 }
 
 function world(seed: number, config: Partial<ModelConfig>): World {
@@ -37,7 +41,17 @@ function world(seed: number, config: Partial<ModelConfig>): World {
   });
   const stream = new MemoryStream('telemetry');
   const forwarder = start({ clock, random, hub }, stream);
-  return { clock, random, hub, stream, forwarder, expected: [], happened: new Map() };
+  return {
+    clock,
+    random,
+    hub,
+    stream,
+    forwarder,
+    expected: [],
+    happened: new Map(),
+    image: stream.image(),
+    mayMiss: new Set(),
+  };
 }
 
 function start(
@@ -59,6 +73,17 @@ function restart(at: World): void {
   at.forwarder = start(at, at.stream);
 }
 
+/** An older copy of the data directory is put back, and the process started on it. */
+function putBack(at: World): void {
+  void at.forwarder.stop();
+  const there = new Set(at.hub.model.history(FILTER));
+  for (const id of at.expected) if (!there.has(id)) at.mayMiss.add(id);
+  for (const { epoch, seq } of at.image.messages)
+    at.mayMiss.delete(`gw7:telemetry:${epoch}:${seq}`);
+  at.stream = new MemoryStream('telemetry', at.image);
+  at.forwarder = start(at, at.stream);
+}
+
 type Fault = (at: World) => void;
 
 const LINK: Readonly<Record<string, Fault>> = {
@@ -76,6 +101,14 @@ const LINK: Readonly<Record<string, Fault>> = {
   othersPublish({ hub, random }) {
     for (let i = randomInt(random, 20); i > 0; i--) hub.storeForeign('edge.other.stream.x');
   },
+};
+
+/** The gateway loses what it had sent. */
+const IMAGES: Readonly<Record<string, Fault>> = {
+  copy(at) {
+    at.image = at.stream.image();
+  },
+  putBack,
 };
 
 /** The hub loses what it had confirmed. */
@@ -137,15 +170,20 @@ async function heal(at: World): Promise<void> {
   Object.assign(at.hub.faults, { lostRequest: 0, lostAck: 0, zombie: 0 });
   at.hub.heal();
   await at.clock.advanceAsync(120_000);
+  // Last bytes of a process that ran beyond the image look like another machine. An operator restarts the agent then.
+  if (at.happened.has('putBack') && at.forwarder.status().state === 'conflict') {
+    restart(at);
+    await at.clock.advanceAsync(120_000);
+  }
 }
 
 /** What is wrong with the hub's copy, in few words; empty for nothing. */
-function audit(ids: readonly (string | undefined)[], expected: readonly string[]): string[] {
+function audit({ hub, expected, mayMiss }: World): string[] {
   const place = new Map(expected.map((id, i) => [id, i]));
   const seen = new Set<string>();
   const wrong: string[] = [];
   let last = -1;
-  for (const id of ids) {
+  for (const id of hub.model.history(FILTER)) {
     const at = id === undefined ? undefined : place.get(id);
     if (id === undefined || at === undefined) wrong.push(`phantom ${id ?? '(no ID)'}`);
     else if (seen.has(id)) wrong.push(`duplicate ${id}`);
@@ -153,7 +191,7 @@ function audit(ids: readonly (string | undefined)[], expected: readonly string[]
     if (id !== undefined) seen.add(id);
     last = Math.max(last, at ?? -1);
   }
-  for (const id of expected) if (!seen.has(id)) wrong.push(`lost ${id}`);
+  for (const id of expected) if (!seen.has(id) && !mayMiss.has(id)) wrong.push(`lost ${id}`);
   return wrong.slice(0, 5);
 }
 
@@ -175,7 +213,7 @@ async function campaign({ config, faults: kinds, luck, must }: Campaign): Promis
     await heal(at);
     expect({
       seed,
-      wrong: audit(at.hub.model.history(FILTER), at.expected),
+      wrong: audit(at),
       status: at.forwarder.status(),
     }).toMatchObject({
       seed,
@@ -221,6 +259,15 @@ test('a hub that loses its newest messages, or all, is filled again without a du
     faults: { ...LINK, ...LOSS },
     luck: { zombies: false },
     must: ['rollBack', 'recreate', 'lostAcks'],
+  });
+});
+
+test('a store put back from an older image loses nothing of it and sends nothing twice', async () => {
+  await campaign({
+    config: { duplicateWindowMs: 1_000 },
+    faults: { ...LINK, ...IMAGES },
+    luck: { zombies: false },
+    must: ['copy', 'putBack', 'lostAcks'],
   });
 });
 

@@ -185,6 +185,17 @@ test('a hub without atomic batches gets one message at a time, and is told what 
   expect(at.logged('one message at a time')[0]?.hint).toContain('allow_atomic');
 });
 
+test('a hub with too many batches at once still takes single messages', async () => {
+  const at = setup();
+  const stream = new MemoryStream('telemetry');
+  stream.publishMany(30);
+  at.hub.refuse = (messages) =>
+    messages.length > 1 ? jetStreamError(429, 10210, 'too many inflight') : undefined;
+  at.start(stream);
+  await at.run(600_000);
+  expect(at.ids).toEqual(ids(stream.currentEpoch, 1, 30));
+});
+
 test('an outage of a week with a hub that comes and goes fills no log', async () => {
   const at = setup();
   const stream = new MemoryStream('telemetry');

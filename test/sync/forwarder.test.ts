@@ -152,6 +152,7 @@ describe('stop()', () => {
     await at.run(1);
     await Promise.all([forwarder.stop(), at.run(1_000)]);
     expect(forwarder.status().state).toBe('stopped');
+    expect(stream.mark).toMatchObject({ seq: 5 });
     stream.publish();
     await at.run(10_000);
     expect(at.ids).toHaveLength(5);

@@ -168,6 +168,18 @@ describe('a hub', () => {
     await until('a new connection', () => hub.status().connects === 2);
   });
 
+  test('that falls silent in the middle of the login is left', async () => {
+    let pings = 0;
+    const mute = await listen(
+      (line) => (line.startsWith('PING') && pings++ === 0 ? 'PONG\r\n' : ''),
+      {},
+    );
+    const hub = newHub({ servers: [`127.0.0.1:${mute}`], keepAliveMs: 300 });
+    await until('the link to be given up', () => hub.status().failures > 0);
+    expect(hub.status().connects).toBe(0);
+    await until('another attempt', () => hub.status().failures > 1);
+  });
+
   test('that is too old says which is needed', async () => {
     const old = await listen((line) => (line.startsWith('PING') ? 'PONG\r\n' : ''), {
       version: '2.10.29',

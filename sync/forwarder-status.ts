@@ -1,0 +1,35 @@
+// What the forwarder of one stream shows to monitoring: what it is doing, why, and what it has done.
+
+export type ForwarderState =
+  | 'stopped'
+  | 'connecting'
+  | 'checking'
+  | 'reading back'
+  | 'forwarding'
+  | 'caught up'
+  | 'backing off'
+  | 'conflict'
+  | 'misconfigured';
+
+export interface ForwarderStatus {
+  readonly state: ForwarderState;
+  /** Why, for people. */
+  readonly detail: string;
+  /** Everything up to this local sequence is at the hub. */
+  readonly confirmedSeq: number;
+  /** Where it is in the hub's stream. */
+  readonly hubSeq: number;
+  /** Sequences on disk that the hub has not confirmed. */
+  readonly pending: number;
+  readonly sentMsgs: number;
+  readonly sentBytes: number;
+  readonly batches: number;
+  readonly retries: number;
+  readonly readBacks: number;
+  readonly refills: number;
+  /** Messages set aside as dead letters. */
+  readonly rejected: number;
+  /** Gap records sent. */
+  readonly gaps: number;
+  readonly duplicates: number;
+}

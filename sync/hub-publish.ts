@@ -1,0 +1,51 @@
+// A publish on the wire: the headers that carry ID, fence and batch, and what the hub answers to them.
+
+import { localError } from './hub-error.ts';
+import type { HubAck, HubMessage, PublishOptions } from './hub.ts';
+import { apiError, parseReply, type ApiError } from './jetstream-api.ts';
+import type { Reply } from './nats-connection.ts';
+import { noResponders } from './nats-link.ts';
+
+/**
+ * The header blocks of a publish. The fence stands on the first message; the checkpoint, where there is one, goes first
+ * with a fence of its own, so that the last message is one of ours and its sequence is the next fence.
+ */
+export function headerBlocks(
+  all: readonly HubMessage[],
+  { stream, fence, checkpoint }: PublishOptions,
+  batchId: string,
+): Buffer[] {
+  const fenced = checkpoint === undefined ? 0 : 1;
+  return all.map((message, i) => {
+    let block = `NATS/1.0\r\nNats-Msg-Id: ${message.id}\r\n`;
+    if (i === 0) block += `Nats-Expected-Stream: ${stream}\r\n`;
+    if (i === fenced)
+      block += `Nats-Expected-Last-Subject-Sequence: ${fence.seq}\r\nNats-Expected-Last-Subject-Sequence-Subject: ${fence.filter}\r\n`;
+    else if (i === 0 && checkpoint !== undefined)
+      block += `Nats-Expected-Last-Subject-Sequence: ${checkpoint.previousSeq}\r\n`;
+    if (batchId !== '') block += `Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${i + 1}\r\n`;
+    if (batchId !== '' && i === all.length - 1) block += 'Nats-Batch-Commit: 1\r\n';
+    return Buffer.from(`${block}${message.headerLines}\r\n`, 'latin1');
+  });
+}
+
+/** Reads the n-th reply of a publish of `last` messages: undefined for "the batch is open", an ack, or a HubError thrown. */
+export function publishAnswer(reply: Reply, n: number, last: number): HubAck | undefined {
+  if (reply.status === 503) throw noResponders('the stream');
+  if (reply.data.length === 0 && reply.status === 0 && n < last) return undefined;
+  const answer = parseReply<{
+    error?: ApiError;
+    seq?: number;
+    duplicate?: boolean;
+    batch?: string;
+    count?: number;
+  }>(reply);
+  if (answer.error !== undefined) throw apiError(answer.error);
+  if (n < last)
+    throw localError('badAnswer', 'the hub stored the first message of a batch by itself');
+  if (typeof answer.seq !== 'number' || answer.seq < 1)
+    throw localError('badAnswer', 'the hub acknowledged without a sequence');
+  if (last > 1 && answer.count !== last)
+    throw localError('badAnswer', `the hub stored ${answer.count ?? 0} of a batch of ${last}`);
+  return { seq: answer.seq, duplicate: answer.duplicate === true };
+}

@@ -20,6 +20,7 @@ export interface ForwarderView {
   status(): {
     readonly state: string;
     readonly detail: string;
+    readonly problem: string | null;
     readonly confirmedSeq: number;
     readonly hubSeq: number;
     readonly pending: number;
@@ -63,10 +64,8 @@ export function health({ jetstream, forwarders }: Parts): Health {
     });
   }
   for (const forwarder of forwarders) {
-    const { state, detail } = forwarder.status();
-    if (state === 'conflict' || state === 'misconfigured') {
-      problems.push({ part: `hub ${forwarder.stream}`, text: detail });
-    }
+    const { problem } = forwarder.status();
+    if (problem !== null) problems.push({ part: `hub ${forwarder.stream}`, text: problem });
   }
   return { ok: problems.length === 0, problems };
 }

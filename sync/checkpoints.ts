@@ -60,9 +60,9 @@ export class Checkpoints {
     return { message: checkpoint(this.#origin, last), previousSeq: this.#seq };
   }
 
-  /** A batch of `messages` behind a checkpoint is stored, the last message at `hubSeq`. */
-  acknowledged(hubSeq: number, messages: number): void {
-    this.#seq = hubSeq - messages;
+  /** A batch is stored, its last message at `hubSeq` and the checkpoint behind it. */
+  acknowledged(hubSeq: number): void {
+    this.#seq = hubSeq + 1;
     if (!this.#sweeping) void this.#sweep();
   }
 

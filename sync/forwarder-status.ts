@@ -15,6 +15,8 @@ export interface ForwarderStatus {
   readonly state: ForwarderState;
   /** Why, for people. */
   readonly detail: string;
+  /** What only an operator can mend, from when it is found until a publish or a reading shows that it is gone. */
+  readonly problem: string | null;
   /** Everything up to this local sequence is at the hub. */
   readonly confirmedSeq: number;
   /** Where it is in the hub's stream. */

@@ -82,6 +82,7 @@ export class Forwarder {
   #closed = false;
   #state: ForwarderState = 'stopped';
   #detail = '';
+  #problem: string | null = null;
   #wake: () => void = () => undefined;
   /** The link was down since the last reading began, if only for a moment: the hub may be another one than it was. */
   #linkLost = false;
@@ -123,6 +124,7 @@ export class Forwarder {
     return {
       state: this.#state,
       detail: this.#detail,
+      problem: this.#problem,
       confirmedSeq: mark?.seq ?? 0,
       hubSeq: mark?.hubSeq ?? 0,
       pending: Math.max(0, durableSeq - (mark?.seq ?? 0)),
@@ -137,6 +139,8 @@ export class Forwarder {
   #enter(state: ForwarderState, detail = ''): void {
     this.#state = state;
     this.#detail = detail;
+    if (state === 'misconfigured' || state === 'conflict') this.#problem = detail;
+    if (state === 'caught up') this.#problem = null;
   }
 
   async #run(): Promise<void> {
@@ -278,12 +282,13 @@ export class Forwarder {
     }
     progress.afterSeq = last.seq;
     progress.fenceSeq = ack.seq;
-    if (checkpoint !== undefined) this.#checkpoints.acknowledged(ack.seq, messages.length);
+    if (checkpoint !== undefined) this.#checkpoints.acknowledged(ack.seq);
     return 'go on';
   }
 
   #succeeded({ entries, messages, bytes }: Batch, elapsedMs: number): void {
     this.#size.acknowledged(bytes, elapsedMs);
+    this.#problem = null;
     this.#retry.reset();
     this.#recheck.reset();
     this.#head = { seq: 0, refusals: 0, errCode: 0 };

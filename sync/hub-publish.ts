@@ -7,21 +7,20 @@ import type { Reply } from './nats-connection.ts';
 import { noResponders } from './nats-link.ts';
 
 /**
- * The header blocks of a publish. The fence stands on the first message; the checkpoint, where there is one, goes first
- * with a fence of its own, so that the last message is one of ours and its sequence is the next fence.
+ * The header blocks of a publish. The fence stands on the first message; the checkpoint, where there is one, goes last
+ * with a fence of its own: a hub that loses its tail loses the checkpoint before the messages that it speaks of.
  */
 export function headerBlocks(
   all: readonly HubMessage[],
   { stream, fence, checkpoint }: PublishOptions,
   batchId: string,
 ): Buffer[] {
-  const fenced = checkpoint === undefined ? 0 : 1;
   return all.map((message, i) => {
     let block = `NATS/1.0\r\nNats-Msg-Id: ${message.id}\r\n`;
     if (i === 0) block += `Nats-Expected-Stream: ${stream}\r\n`;
-    if (i === fenced)
+    if (i === 0)
       block += `Nats-Expected-Last-Subject-Sequence: ${fence.seq}\r\nNats-Expected-Last-Subject-Sequence-Subject: ${fence.filter}\r\n`;
-    else if (i === 0 && checkpoint !== undefined)
+    if (i === all.length - 1 && checkpoint !== undefined)
       block += `Nats-Expected-Last-Subject-Sequence: ${checkpoint.previousSeq}\r\n`;
     if (batchId !== '') block += `Nats-Batch-Id: ${batchId}\r\nNats-Batch-Sequence: ${i + 1}\r\n`;
     if (batchId !== '' && i === all.length - 1) block += 'Nats-Batch-Commit: 1\r\n';

@@ -58,7 +58,7 @@ export interface Checkpoint {
 export interface PublishOptions {
   readonly stream: string;
   readonly fence: Fence;
-  /** Stored in the same atomic batch, before the messages. */
+  /** Stored in the same atomic batch, behind the messages. */
   readonly checkpoint?: Checkpoint;
   /** Silence of the link to be borne beyond its keep-alive: one large message on a slow line. */
   readonly patienceMs?: number;
@@ -100,7 +100,7 @@ export interface Hub {
   ): AsyncIterable<readonly HubStored[]>;
   /**
    * Stores all messages or none (one: a fenced publish; more: an atomic batch, at most BATCH_MESSAGES_MAX with the
-   * checkpoint). Rejecting says nothing about what was stored.
+   * checkpoint). Resolves with the sequence of the last of `messages`; rejecting says nothing about what was stored.
    */
   publish(messages: readonly HubMessage[], options: PublishOptions): Promise<HubAck>;
   deleteMessage(stream: string, seq: number): Promise<void>;

@@ -143,7 +143,7 @@ export class NatsHub implements Hub {
 
   async publish(messages: readonly HubMessage[], options: PublishOptions): Promise<HubAck> {
     const all =
-      options.checkpoint === undefined ? messages : [options.checkpoint.message, ...messages];
+      options.checkpoint === undefined ? messages : [...messages, options.checkpoint.message];
     const blocks = headerBlocks(all, options, all.length > 1 ? randomToken(this.#random) : '');
     const last = all.length;
     try {
@@ -162,7 +162,8 @@ export class NatsHub implements Hub {
         receive: (reply, n) => publishAnswer(reply, n, last),
       });
       this.#unanswered = 0;
-      return ack;
+      // The next fence is the last message under the filter, which the checkpoint is not.
+      return options.checkpoint === undefined ? ack : { ...ack, seq: ack.seq - 1 };
     } catch (error) {
       this.#noteUnanswered(error);
       throw error;

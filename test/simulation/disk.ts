@@ -161,7 +161,13 @@ export class SimDisk implements Disk {
         .prepare<[], { id: number; name: string }>('SELECT id, name FROM stream')
         .all();
       for (const { id, name } of streams)
-        this.#lasts.set(name, db.prepare(`SELECT max(seq) AS last FROM m_${id}`));
+        this.#lasts.set(
+          name,
+          // The newest record may have been taken out again; the stream's row remembers its number.
+          db.prepare(
+            `SELECT max(last_seq, coalesce((SELECT max(seq) FROM m_${id}), 0)) AS last FROM stream WHERE id = ${id}`,
+          ),
+        );
     }
     return new Map([...this.#lasts].map(([name, last]) => [name, last.get()?.last ?? 0]));
   }

@@ -82,7 +82,7 @@ const ACTS: Record<Fault, Act> = {
     quietly(world, () => {
       const { hub, journal } = world;
       const { lastSeq } = hub.model;
-      const left = journal.endBefore(lastSeq - 1 - randomInt(random, random() < 0.5 ? 5 : 100));
+      const left = Math.max(0, lastSeq - 1 - randomInt(random, random() < 0.5 ? 5 : 100));
       journal.lost(left);
       hub.rollBack(lastSeq - left);
       world.count('hub rolled back');

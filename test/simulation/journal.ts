@@ -48,8 +48,6 @@ export class Journal {
   readonly #clock: FakeClock;
   readonly #hub: ScriptedHub;
   readonly #losses: Loss[] = [];
-  /** Hub sequences at which a publish ended, ascending. */
-  readonly #ends: number[] = [];
   #byHand = false;
 
   constructor(hub: ScriptedHub, clock: FakeClock) {
@@ -59,7 +57,6 @@ export class Journal {
     const store = model.store.bind(model);
     model.store = (writes, nowMs) => {
       const ack = store(writes, nowMs);
-      this.#ends.push(ack.seq);
       if (!this.#byHand)
         for (let i = 0; i < writes.length; i++)
           this.#stored(ack.seq - writes.length + 1 + i, i, writes);
@@ -106,17 +103,8 @@ export class Journal {
     this.#byHand = false;
   }
 
-  /**
-   * The last end of a publish at or before `hubSeq`. A hub that loses its tail in the middle of a batch may keep the
-   * checkpoint before it without the messages that it speaks of, which the gateway then takes for stored.
-   */
-  endBefore(hubSeq: number): number {
-    return this.#ends.findLast((end) => end <= hubSeq) ?? 0;
-  }
-
   /** The hub lost everything behind `lastSeq`. */
   lost(lastSeq: number): void {
-    while ((this.#ends.at(-1) ?? 0) > lastSeq) this.#ends.pop();
     const loss: Loss = { atMs: this.#clock.monotonicMs(), seen: new Map() };
     this.#losses.push(loss);
     for (const entry of this.entries)

@@ -399,7 +399,11 @@ export class ScriptedHub implements Hub {
       if (this.#leaderless) return done(localError('noResponders', 'nobody takes it'));
       const refusal = this.refuse(messages, options);
       if (refusal !== undefined) return done(refusal);
-      this.#apply(all, done);
+      // The answer speaks of the last message, which the checkpoint stands behind.
+      const behind = options.checkpoint === undefined ? 0 : 1;
+      this.#apply(all, (result) =>
+        done(result instanceof HubError ? result : { ...result, seq: result.seq - behind }),
+      );
     }, timeoutMs);
   }
 
@@ -453,7 +457,7 @@ function writes(
   );
   if (checkpoint !== undefined) {
     const { message, previousSeq } = checkpoint;
-    all.unshift({ message, expected: { subject: message.subject, seq: previousSeq } });
+    all.push({ message, expected: { subject: message.subject, seq: previousSeq } });
   }
   const [first] = all;
   if (first !== undefined) all[0] = { ...first, expectedStream: stream };

@@ -155,10 +155,18 @@ describe('what only an operator can mend', () => {
       state: 'misconfigured',
       detail: 'denied (allow it)',
     });
+    const states = new Set<string>();
+    for (let i = 0; i < 3_000; i++) {
+      await at.run(20);
+      states.add(forwarder.status().state);
+      expect(forwarder.status().problem, 'stands between two looks').toBe('denied (allow it)');
+    }
+    expect(states.size).toBeGreaterThan(1);
     expect(stream.deadLetters).toEqual([]);
     at.hub.refuse = () => undefined;
     await at.run(31_000);
     expect(at.ids).toHaveLength(1);
+    expect(forwarder.status().problem).toBeNull();
   });
 
   test('a gap record that does not fit', async () => {

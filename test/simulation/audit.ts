@@ -149,6 +149,8 @@ function missing(valid: readonly HubEntry[], evidence: Evidence): string[] {
     const seen = lost?.loss?.seen.get(sent.stream);
     const seenMs = seen?.atMs ?? lost?.loss?.atMs ?? 0;
     if (lost !== undefined && lost.atMs < seenMs - 0.95 * evidence.graceMs) continue;
+    // Confirmed, and past its age when the hub lost it: it may have gone by then.
+    if (evidence.maxAgeMs !== undefined && seenMs - sent.acceptedMs > evidence.maxAgeMs) continue;
     const { stream, positions, ackedMs } = sent;
     const firstSeq = seen?.firstSeq ?? 0;
     if (evidence.graceYields && positions.some(({ seq }) => seq < firstSeq)) continue;

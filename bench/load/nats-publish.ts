@@ -1,13 +1,15 @@
-// Publishes to a JetStream stream over the wire as fast as it acknowledges: a raw socket that pipelines pre-built
-// frames and counts acks, so that the load generator costs less than the server it measures.
+// Publishes to a JetStream stream over the wire as fast as it acknowledges: one raw socket that pipelines pre-built
+// frames and counts acks, so that the load program costs less than the server it measures. Prints {"rate": messages a
+// second}, all acknowledged.
 
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 
 const ACK = Buffer.from('"seq":');
 
-export interface PublishOptions {
+export interface NatsPublishOptions {
   readonly port: number;
+  /** Created when it is not there. */
   readonly stream: string;
   readonly subject: string;
   readonly count: number;
@@ -18,22 +20,19 @@ export interface PublishOptions {
   readonly ids: boolean;
 }
 
-/** Creates the stream and publishes; returns messages a second, all acknowledged. */
-export async function natsPublish(options: PublishOptions): Promise<number> {
-  const socket = connect(options.port, '127.0.0.1');
-  await once(socket, 'connect');
-  socket.setNoDelay(true);
-  socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"lang":"bench"}\r\n');
-  await createStream(socket, options);
-  socket.write('SUB _INBOX.b 1\r\n');
-  const startedMs = performance.now();
-  await pump(socket, options);
-  const rate = options.count / ((performance.now() - startedMs) / 1000);
-  socket.destroy();
-  return rate;
-}
+const options = JSON.parse(process.argv[2] ?? '') as NatsPublishOptions;
+const socket = connect({ port: options.port, host: '127.0.0.1', noDelay: true });
+await once(socket, 'connect');
+socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"lang":"bench"}\r\n');
+await createStream(options);
+socket.write('SUB _INBOX.b 1\r\n');
+const startedMs = performance.now();
+await pump(options);
+const seconds = (performance.now() - startedMs) / 1000;
+console.log(JSON.stringify({ rate: options.count / seconds, seconds }));
+socket.destroy();
 
-async function createStream(socket: Socket, { stream, subject }: PublishOptions): Promise<void> {
+async function createStream({ stream, subject }: NatsPublishOptions): Promise<void> {
   const config = JSON.stringify({
     name: stream,
     subjects: [subject],
@@ -50,7 +49,7 @@ async function createStream(socket: Socket, { stream, subject }: PublishOptions)
   if (text.includes('"error"')) throw new Error(`the stream was not created: ${text}`);
 }
 
-function pump(socket: Socket, options: PublishOptions): Promise<void> {
+function pump(options: NatsPublishOptions): Promise<void> {
   const { subject, count, window, ids } = options;
   const data = 'x'.repeat(options.dataBytes);
   let sent = 0;
@@ -60,7 +59,7 @@ function pump(socket: Socket, options: PublishOptions): Promise<void> {
     let out = '';
     while (sent < count && sent - acked < window) {
       sent++;
-      const headers = ids ? `NATS/1.0\r\nNats-Msg-Id: b.${sent}\r\n\r\n` : '';
+      const headers = ids ? `NATS/1.0\r\nNats-Msg-Id: ${process.pid}.${sent}\r\n\r\n` : '';
       out += ids
         ? `HPUB ${subject} _INBOX.b ${headers.length} ${headers.length + data.length}\r\n${headers}${data}\r\n`
         : `PUB ${subject} _INBOX.b ${data.length}\r\n${data}\r\n`;
@@ -79,7 +78,7 @@ function pump(socket: Socket, options: PublishOptions): Promise<void> {
       carry = bytes.subarray(Math.max(end, bytes.length - ACK.length + 1));
       if (bytes.includes('"error"')) return reject(new Error(bytes.toString('latin1', 0, 300)));
       if (acked >= count) return resolve();
-      if (sent - acked <= window / 2) fill();
+      fill();
     });
     fill();
   });

@@ -98,7 +98,8 @@ export class ForwardLog {
 
   setAside(seq: number, reason: string): void {
     const stream = this.#stream;
-    const hint = `read it under "$DEAD.${stream}.>"; a gap record takes its place at the hub`;
+    const hint =
+      'it stays in the stream dead_letter (docs/operations.md says how to read it); a gap record takes its place at the hub';
     this.#guard.run('set aside', (times) =>
       this.#log.warn(
         { stream, seq, reason, times, hint },

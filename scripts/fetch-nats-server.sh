@@ -7,7 +7,9 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 cache=${MANGROVE_CACHE:-$root/.cache}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-mirror=${MANGROVE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+# The mirror that this machine's own apt uses, unless told otherwise.
+mirror=${MANGROVE_DEBIAN_MIRROR:-$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
+  grep -v '^ *#' | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 | tr -d ' ' || true)}
 
 fail() {
   printf 'fetch-nats-server: %s\n' "$1" >&2
@@ -41,6 +43,8 @@ done
 for tool in apt-get dpkg dpkg-deb flock; do
   command -v "$tool" >/dev/null 2>&1 || fail "there is no nats-server here, and no $tool to fetch one from Debian with"
 done
+
+[ -n "$mirror" ] || fail "apt names no mirror of Debian here; set MANGROVE_DEBIAN_MIRROR to one"
 
 mkdir -p "$cache"
 exec 9>"$cache/nats-server.lock"

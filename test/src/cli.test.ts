@@ -233,7 +233,12 @@ describe('bin/mangrove', () => {
     expect(ended).toMatchObject({ code: 0, err: '' });
     expect(JSON.parse(ended.out)).toEqual({
       pid,
-      execArgv: ['--max-semi-space-size=2', '--no-allocation-site-pretenuring', '--no-maglev'],
+      execArgv: [
+        '--max-semi-space-size=2',
+        '--no-allocation-site-pretenuring',
+        '--no-maglev',
+        '--expose-gc',
+      ],
       cwd: installed.root,
       name: 'plant1',
     });

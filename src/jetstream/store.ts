@@ -31,6 +31,8 @@ export interface Participant {
 export interface StoreLimits {
   /** Queued messages at which a transaction starts although a sync is running: bounds one turn's work (about 1 ms). */
   readonly commitRows: number;
+  /** And while none is running: the disk works on the first part of a turn's messages while the rest is read. */
+  readonly commitRowsIdle: number;
   /** Messages queued or not yet synced; more are refused. A card that stalls for seconds must not eat the memory. */
   readonly undurableMessagesMax: number;
   /** Bytes queued or not yet synced; more are refused. */
@@ -41,6 +43,7 @@ export interface StoreLimits {
 
 export const STORE_LIMITS: StoreLimits = {
   commitRows: 512,
+  commitRowsIdle: 128,
   undurableMessagesMax: 100_000,
   undurableBytesMax: 16 * 1024 * 1024,
   walBytesMax: 4 * 1024 * 1024,
@@ -146,9 +149,10 @@ export class Store {
 
   /** Asks whether a message of `bytes` may be queued now; the error says why not. */
   admit(bytes: number): PublishError | null {
-    const { commitRows, undurableMessagesMax, undurableBytesMax } = this.#limits;
+    const { commitRows, commitRowsIdle, undurableMessagesMax, undurableBytesMax } = this.#limits;
     // Enough for a transaction: the disk gets it while the rest of the turn is read. It may turn out to be full.
-    if (this.#queuedMessages >= commitRows) this.#turn();
+    const gathering = this.#syncing || this.#options.commitIntervalMs > 0;
+    if (this.#queuedMessages >= (gathering ? commitRows : commitRowsIdle)) this.#turn();
     if (this.#failed !== undefined) return new PublishError(503, 10077, 'the store has failed');
     if (this.#room.full !== null) {
       this.counters.refused++;

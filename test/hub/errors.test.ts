@@ -143,7 +143,7 @@ test.concurrent.each([
       count: 1,
       reason: 'dead_letter',
     });
-    await told(rig.agent, 'the hub will never take a message', /\$DEAD\.SENSORS/);
+    await told(rig.agent, 'the hub will never take a message', /stream dead_letter/);
     const dead = rig.agent.agent.parts.jetstream.stream('dead_letter')!.read(0, 10, 1e6);
     expect(dead).toMatchObject([
       { kind: 'message', message: { subject: '$DEAD.SENSORS.serial.poison' } },

@@ -27,7 +27,7 @@ describe('a message that the hub will never take', () => {
       reason: 'dead_letter',
     });
     expect(forwarder.status()).toMatchObject({ rejected: 1, gaps: 1, pending: 0 });
-    expect(at.logged('will never take')[0]?.hint).toContain('$DEAD.telemetry.>');
+    expect(at.logged('will never take')[0]?.hint).toContain('stream dead_letter');
   });
 
   test('is not sent at all when it is larger than the hub allows', async () => {

@@ -321,7 +321,7 @@ export class JetStream {
     write: (): void => this.timeline.save(),
     writeRemovals: (): void => {},
     committed: (): undefined => undefined,
-    refused: (): void => {},
+    refused: (): undefined => undefined,
   };
 
   #full(error: PublishError | null): void {

@@ -24,8 +24,8 @@ export interface Participant {
   writeRemovals(): void;
   /** The transaction is in: forget what was queued. Returns what to do once it is on the disk. */
   committed(): (() => void) | undefined;
-  /** Nothing queued fits on the disk: forget the additions and tell whoever waits. Removals stay queued. */
-  refused(error: PublishError): void;
+  /** Nothing queued fits on the disk: forget the additions; removals stay queued. Returns how to tell whoever waits. */
+  refused(error: PublishError): (() => void) | undefined;
 }
 
 export interface StoreLimits {
@@ -272,8 +272,10 @@ export class Store {
     this.#queuedMessages = 0;
     this.#queuedBytes = 0;
     this.counters.refused++;
-    for (const participant of participants) participant.refused(error);
+    const told = participants.map((participant) => participant.refused(error));
     this.#commitRemovals(participants);
+    // Last, because whoever is told may write again: that belongs to the next transaction.
+    for (const tell of told) tell?.();
     for (const waiter of waiters) waiter(error);
     if (!wasFull) {
       this.#options.onFull(error);

@@ -286,7 +286,7 @@ export class Stream implements Participant {
     };
   }
 
-  refused(error: PublishError): void {
+  refused(error: PublishError): () => void {
     this.#writesQueue = false;
     const refused = this.#queue.takeBack();
     for (const { subjectId, headers, data } of refused.records) {
@@ -300,7 +300,7 @@ export class Stream implements Participant {
     this.#subjects.refused();
     this.#removals.refused();
     this.reclaim();
-    refused.refuse(error);
+    return () => refused.refuse(error);
   }
 
   // --- reading ---

@@ -69,7 +69,8 @@ export class Table implements Participant {
     return undefined;
   }
 
-  refused(_error: PublishError): void {
+  refused(_error: PublishError): undefined {
     this.#queued = this.#queued.filter(({ value }) => value === null);
+    return undefined;
   }
 }

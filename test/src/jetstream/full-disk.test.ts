@@ -17,3 +17,21 @@ test('the message whose arrival finds the disk full is refused, not acknowledged
   expect(outcomes.map(({ error, ack }) => error?.errCode ?? ack)).toEqual(Array(9).fill(10047));
   expect(store.stream.state()).toMatchObject({ messages: 0, lastSeq: 0 });
 });
+
+test('what is written by someone who is just told of a refusal is not forgotten', async () => {
+  await using store = await new GatewayStore([streamOrder({ maxBytes: 1 << 30 })]).open();
+  store.disk!.roomNow = { availableBytes: 0, totalBytes: 1 << 30 };
+  store.jetstream.store.refreshRoom();
+  const table = store.jetstream.table('t');
+  table.put('before', Buffer.from('x'));
+  const told: (string | null)[] = [];
+  store.broker.publish({ subject: 'data.a', data: Buffer.alloc(400_000) }, (error) => {
+    expect(error?.errCode).toBe(10047);
+    table.put('late', Buffer.from('y'));
+    store.jetstream.store.whenDurable((refusal) => told.push(refusal?.message ?? null));
+  });
+  store.settle();
+  expect(told).toHaveLength(1);
+  // Either it is there, or its writer knows that it is not.
+  expect(table.get('late') === undefined).toBe(told[0] !== null);
+});

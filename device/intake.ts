@@ -23,6 +23,34 @@ export const OVERRUN_BYTES_MAX = 2 * HELD_BYTES_MAX;
 /** How long refused frames wait before one of them is tried again: disk space comes back at a human's pace. */
 export const RETRY_MS = 1000;
 
+/** What a source may have under way. Beyond the held ones it shall stop reading; what it brings nevertheless overruns. */
+export interface IntakeLimits {
+  readonly heldFrames: number;
+  readonly heldBytes: number;
+  readonly overrunFrames: number;
+  readonly overrunBytes: number;
+}
+
+const SERIAL_LIMITS: IntakeLimits = {
+  heldFrames: HELD_FRAMES_MAX,
+  heldBytes: HELD_BYTES_MAX,
+  overrunFrames: OVERRUN_FRAMES_MAX,
+  overrunBytes: OVERRUN_BYTES_MAX,
+};
+
+/**
+ * How a frame ended: a stream has it on its disk; no stream takes it; the stream will never take it; it was dropped
+ * (an overrun, a stop), and a source that still has it may bring it again.
+ */
+export type Outcome = 'stored' | 'unrouted' | 'rejected' | 'dropped';
+
+export interface Destination {
+  /** Default: the subject of the source. Must be publishable. */
+  readonly subject?: string;
+  /** Told once, possibly before `accept` returns. */
+  readonly settled?: (outcome: Outcome) => void;
+}
+
 export interface IntakeCounters {
   /** Frames that a stream has on its disk. */
   stored: number;
@@ -42,6 +70,8 @@ interface Held {
   /** Place in the order of arrival. */
   readonly order: number;
   readonly data: Buffer;
+  readonly subject: string;
+  readonly settled: Destination['settled'];
 }
 
 /**
@@ -61,7 +91,8 @@ export class Intake {
     droppedFull: 0,
     droppedAtStop: 0,
   };
-  readonly #subject: string;
+  readonly #subject: string | undefined;
+  readonly #limits: IntakeLimits;
   readonly #broker: Broker;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -76,19 +107,26 @@ export class Intake {
   #warnedUnrouted = false;
   #draining = false;
   #stopped = false;
+  /** What is refused from now on is not lost: the source has it. */
+  #left = false;
   #cancelRetry: Cancel | undefined;
 
   /**
    * `onRoom` runs each time `full` becomes false again. The subject must be publishable (the configuration's check has
-   * seen to it).
+   * seen to it); a source without one names the subject of each frame.
    */
   constructor(
-    subject: string,
+    subject: string | undefined,
     { broker, clock, log }: { broker: Broker; clock: Clock; log: Logger },
     onRoom: () => void,
+    limits: IntakeLimits = SERIAL_LIMITS,
   ) {
-    assert(isPublishSubject(subject), `not a subject to publish to: ${subject}`);
+    assert(
+      subject === undefined || isPublishSubject(subject),
+      `not a subject to publish to: ${subject}`,
+    );
     this.#subject = subject;
+    this.#limits = limits;
     this.#broker = broker;
     this.#clock = clock;
     this.#log = log;
@@ -111,28 +149,33 @@ export class Intake {
   }
 
   /** Takes a frame in; its bytes must not change afterwards. Never throws: what is lost is counted. */
-  accept(data: Buffer): void {
+  accept(data: Buffer, { subject = this.#subject, settled }: Destination = {}): void {
+    assert(subject !== undefined, 'a frame without a subject');
+    const { heldFrames, heldBytes, overrunFrames, overrunBytes } = this.#limits;
     if (this.#stopped) {
       this.counters.droppedAtStop++;
+      settled?.('dropped');
     } else if (
-      this.heldFrames >= OVERRUN_FRAMES_MAX ||
-      (this.heldFrames > 0 && this.#heldBytes + data.length > OVERRUN_BYTES_MAX)
+      this.heldFrames >= overrunFrames ||
+      (this.heldFrames > 0 && this.#heldBytes + data.length > overrunBytes)
     ) {
       this.counters.droppedFull++;
+      settled?.('dropped');
       this.#guard.run('full', (times) =>
         this.#log.warn({ times }, 'Frames dropped: the stream takes none and the memory is full.'),
       );
     } else {
       this.#heldBytes += data.length;
-      this.#waiting.push({ order: this.#arrivals++, data });
+      this.#waiting.push({ order: this.#arrivals++, data, subject, settled });
       this.#drain();
-      this.#full ||= this.heldFrames >= HELD_FRAMES_MAX || this.#heldBytes >= HELD_BYTES_MAX;
+      this.#full ||= this.heldFrames >= heldFrames || this.#heldBytes >= heldBytes;
     }
   }
 
   /** Takes frames again after `stop`. */
   start(): void {
     this.#stopped = false;
+    this.#left = false;
   }
 
   /**
@@ -145,6 +188,17 @@ export class Intake {
     this.#cancelRetry?.();
     this.#cancelRetry = undefined;
     for (const frame of this.#waiting.splice(0)) this.#publish(frame);
+    this.#refused = false;
+  }
+
+  /** Takes nothing more and forgets what waits: the source still has it, and is told `dropped`. */
+  leave(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#left = true;
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
+    for (const frame of this.#waiting.splice(0)) this.#release(frame, 'dropped');
     this.#refused = false;
   }
 
@@ -162,7 +216,8 @@ export class Intake {
   #publish(frame: Held): void {
     this.#inFlight++;
     let settled = false;
-    const routed = this.#broker.publish({ subject: this.#subject, data: frame.data }, (error) => {
+    const { subject, data } = frame;
+    const routed = this.#broker.publish({ subject, data }, (error) => {
       assert(!settled, 'a receipt came twice');
       settled = true;
       this.#inFlight--;
@@ -175,23 +230,28 @@ export class Intake {
     if (!this.#warnedUnrouted) {
       this.#warnedUnrouted = true;
       this.#log.warn(
-        { subject: this.#subject, hint: 'Add the subject to a [[stream]].' },
+        { subject, hint: 'Add the subject to a [[stream]].' },
         'No stream takes the frames; they are not kept.',
       );
     }
-    this.#release(frame);
+    this.#release(frame, 'unrouted');
   }
 
   #settle(frame: Held, error: PublishError | null): void {
+    let outcome: Outcome = 'dropped';
     if (error === null) {
+      outcome = 'stored';
       this.counters.stored++;
-      this.#warnedUnrouted = false;
+      if (this.#subject !== undefined) this.#warnedUnrouted = false;
       if (this.#refused) this.#recovered();
     } else if (isFinal(error)) {
+      outcome = 'rejected';
       this.counters.droppedRejected++;
       this.#guard.run('rejected', (times) =>
         this.#log.warn({ err: error, times }, 'Frame dropped: the stream will never take it.'),
       );
+    } else if (this.#left) {
+      this.counters.refused++;
     } else if (this.#stopped) {
       this.counters.droppedAtStop++;
       this.#guard.run('stopped', () =>
@@ -204,7 +264,7 @@ export class Intake {
       this.#putBack(frame, error);
       return;
     }
-    this.#release(frame);
+    this.#release(frame, outcome);
   }
 
   #putBack(frame: Held, error: PublishError): void {
@@ -232,11 +292,13 @@ export class Intake {
     this.#log.info({ heldFrames: this.heldFrames }, 'The stream takes frames again.');
   }
 
-  #release(frame: Held): void {
+  #release(frame: Held, outcome: Outcome): void {
     this.#heldBytes -= frame.data.length;
+    frame.settled?.(outcome);
     this.#drain();
     if (!this.#full) return;
-    if (this.heldFrames > HELD_FRAMES_MAX / 2 || this.#heldBytes > HELD_BYTES_MAX / 2) return;
+    const { heldFrames, heldBytes } = this.#limits;
+    if (this.heldFrames > heldFrames / 2 || this.#heldBytes > heldBytes / 2) return;
     this.#full = false;
     this.#onRoom();
   }

@@ -34,6 +34,13 @@ export interface Admission {
   readonly clean: boolean;
   readonly keepAliveMs: number;
   readonly will: Will | undefined;
+  readonly login: Login;
+}
+
+/** What a client proved itself with, as digests; without a user name it is anonymous. */
+export interface Login {
+  readonly user: Buffer | undefined;
+  readonly password: Buffer;
 }
 
 export interface Refusal {
@@ -44,11 +51,16 @@ export interface Refusal {
 
 /** Who may connect. Comparing takes the same time whether and where a name or password differs. */
 export class Users {
-  readonly #known: { user: Buffer; password: Buffer }[];
-  readonly #anonymous: boolean;
+  #known: { user: Buffer; password: Buffer }[] = [];
+  #anonymous = false;
 
   /** Without any user everybody may connect; with users, clients without a user name only if `allowAnonymous`. */
   constructor(users: readonly MqttUser[], allowAnonymous: boolean) {
+    this.replace(users, allowAnonymous);
+  }
+
+  /** Others may connect from now on. */
+  replace(users: readonly MqttUser[], allowAnonymous: boolean): void {
     this.#known = users.map(({ user, password }) => ({
       user: digest(user),
       password: digest(password),
@@ -57,14 +69,13 @@ export class Users {
   }
 
   /** Undefined for welcome, else the return code of CONNACK. */
-  check(user: string | undefined, password: Buffer | undefined): number | undefined {
+  check({ user, password }: Login): number | undefined {
     if (user === undefined) return this.#anonymous ? undefined : ReturnCode.notAuthorized;
     if (this.#known.length === 0) return undefined;
-    const [userDigest, passwordDigest] = [digest(user), digest(password ?? '')];
     let found = false;
     for (const known of this.#known) {
-      const sameUser = timingSafeEqual(known.user, userDigest);
-      const samePassword = timingSafeEqual(known.password, passwordDigest);
+      const sameUser = timingSafeEqual(known.user, user);
+      const samePassword = timingSafeEqual(known.password, password);
       found = (sameUser && samePassword) || found;
     }
     return found ? undefined : ReturnCode.badUserOrPassword;
@@ -99,13 +110,19 @@ export function admit(
   // oxlint-disable-next-line no-control-regex
   if (/[\0-\x1f\x7f\u{10ffff}]/u.test(clientId))
     return refuse('identifierRejected', 'control character in the Client Identifier');
-  const returnCode = users.check(packet.username, packet.password);
+  const login = loginOf(packet);
+  const returnCode = users.check(login);
   if (returnCode === ReturnCode.notAuthorized) return refuse('notAuthorized', 'no user name');
   if (returnCode !== undefined) return refuse('badUserOrPassword', 'wrong user name or password');
   const will = readWill(packet);
   if (will !== undefined && isReserved(will.message.subject))
     return refuse('notAuthorized', 'a Will Topic that devices may not use');
-  return { clientId, clean, keepAliveMs: 1000 * (packet.keepalive ?? 0), will };
+  return { clientId, clean, keepAliveMs: 1000 * (packet.keepalive ?? 0), will, login };
+}
+
+function loginOf({ username, password }: Pick<ConnectPacket, 'username' | 'password'>): Login {
+  if (username === undefined) return { user: undefined, password: Buffer.alloc(0) };
+  return { user: digest(username), password: digest(password ?? '') };
 }
 
 function refuse(code: keyof typeof ReturnCode, reason: string): Refusal {

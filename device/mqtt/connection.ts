@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { PublishError } from '../../src/message.ts';
 import { AckQueue } from './acks.ts';
-import { admit, type Admission, type Will } from './connect.ts';
+import { admit, type Admission, type Will, type Login } from './connect.ts';
 import { FrameReader, remainingMax, type FrameTaker } from './frames.ts';
 import { Outbox } from './outbox.ts';
 import {
@@ -52,6 +52,7 @@ export class Connection implements Link, FrameTaker {
   #phase: 'connecting' | 'admitted' | 'connected' | 'closed' = 'connecting';
   #session: Session | undefined;
   #will: Will | undefined;
+  #login: Login | undefined;
   #keepAliveMs = 0;
   /** When the last bytes came; before CONNECT, when the socket was opened; once closed, when we closed it. */
   #sinceMs: number;
@@ -120,6 +121,12 @@ export class Connection implements Link, FrameTaker {
       counters.keepAliveTimeouts++;
       this.close('keep-alive timeout'); // [MQTT-3.1.2-24]
     } else if (this.#phase === 'closed' && idleMs >= limits.lingerMs) this.destroy();
+  }
+
+  /** Closes a client whose user is gone, or has another password now. */
+  checkUser(): void {
+    if (this.#login === undefined || this.#shared.users.check(this.#login) === undefined) return;
+    this.close('its user may no longer connect');
   }
 
   /** Reads no more, lets the answers to what was taken leave, and closes. */
@@ -208,6 +215,7 @@ export class Connection implements Link, FrameTaker {
   #open(admission: Admission): void {
     const { sessions } = this.#shared;
     this.#phase = 'admitted';
+    this.#login = admission.login;
     const clientId = admission.clientId === '' ? sessions.newClientId() : admission.clientId;
     this.#pause(Pause.disk);
     const opened = sessions.open(clientId, admission.clean, this, (error) => {

@@ -8,6 +8,8 @@ import { PacketType, ProtocolError } from './packets.ts';
 /** Held bytes of a begun packet that are not charged to the shared budget: more than most packets. */
 const PARTIAL_FREE_BYTES = 4096;
 const FIRST_PARTIAL_BYTES = 64;
+/** Enough of an oversized packet: a Topic Name of 65,535 bytes with its length, and a Packet Identifier. */
+const HEAD_BYTES = 2 + 65_535 + 2;
 /** A fixed header: the type, and at most four bytes of Remaining Length [2.2.3]. */
 const FIXED_HEADER_MAX = 5;
 
@@ -16,13 +18,20 @@ export interface FrameTaker {
   remainingMax(first: number): number;
   /** A whole packet; its variable header begins at `start`. May pause or close the reader. */
   take(frame: Buffer, start: number): void;
+  /**
+   * Where it is there, a packet over its maximum is no error: its first bytes come here, enough for a Topic Name and a
+   * Packet Identifier, and the rest is read and dropped.
+   */
+  takeOversized?(head: Buffer, start: number): void;
 }
 
 interface Header {
   /** Bytes of the fixed header. */
   start: number;
-  /** Bytes of the whole packet. */
+  /** Bytes of the whole packet, or of what is taken of it. */
   length: number;
+  /** Bytes behind them to drop; 0 for a packet within its limit. */
+  excess: number;
 }
 
 export class FrameReader {
@@ -33,6 +42,8 @@ export class FrameReader {
   #have = 0;
   #charged = 0;
   #header: Header | undefined;
+  /** Bytes of an oversized packet that are still to be dropped. */
+  #excess = 0;
   #paused = false;
   #closed = false;
 
@@ -71,7 +82,12 @@ export class FrameReader {
       const input = this.#input;
       // Taken out first: `take` may end in `resume`, which then finds nothing to do, and this loop goes on.
       this.#input = undefined;
-      const used = this.#partial === undefined ? this.#whole(input) : this.#fill(input);
+      const used =
+        this.#excess > 0
+          ? this.#skip(input)
+          : this.#partial === undefined
+            ? this.#whole(input)
+            : this.#fill(input);
       if (used < input.length && !this.#closed) this.#input = input.subarray(used);
     }
   }
@@ -79,7 +95,7 @@ export class FrameReader {
   /** Takes the packets that lie wholly in `input`, and begins to collect the last one. Returns the bytes used. */
   #whole(input: Buffer): number {
     let at = 0;
-    while (at < input.length && !this.#paused && !this.#closed) {
+    while (at < input.length && this.#excess === 0 && !this.#paused && !this.#closed) {
       const header = this.#readHeader(input, at, input.length);
       if (header === undefined || at + header.length > input.length) {
         this.#header = header;
@@ -88,9 +104,21 @@ export class FrameReader {
       }
       const frame = input.subarray(at, at + header.length);
       at += header.length;
-      this.#taker.take(frame, header.start);
+      this.#take(frame, header);
     }
     return at;
+  }
+
+  #take(frame: Buffer, { start, excess }: Header): void {
+    this.#excess = excess;
+    if (excess === 0) this.#taker.take(frame, start);
+    else this.#taker.takeOversized?.(frame, start);
+  }
+
+  #skip(input: Buffer): number {
+    const used = Math.min(input.length, this.#excess);
+    this.#excess -= used;
+    return used;
   }
 
   /** Adds to the begun packet. Returns the bytes used. */
@@ -107,9 +135,9 @@ export class FrameReader {
     this.#append(input, used, end);
     if (this.#have === this.#header.length && this.#partial !== undefined) {
       const frame = this.#partial.subarray(0, this.#have);
-      const { start } = this.#header;
+      const header = this.#header;
       this.#drop();
-      this.#taker.take(frame, start);
+      this.#take(frame, header);
     }
     return end;
   }
@@ -124,8 +152,11 @@ export class FrameReader {
       if (byte === undefined || at + i >= end) return undefined;
       remaining += (byte & 0x7f) * 2 ** (7 * (i - 1));
       if ((byte & 0x80) !== 0) continue;
-      if (remaining > max) throw new ProtocolError(`a packet of ${remaining} bytes`);
-      return { start: 1 + i, length: 1 + i + remaining };
+      if (remaining <= max) return { start: 1 + i, length: 1 + i + remaining, excess: 0 };
+      if (this.#taker.takeOversized === undefined)
+        throw new ProtocolError(`a packet of ${remaining} bytes`);
+      const taken = Math.min(max, HEAD_BYTES);
+      return { start: 1 + i, length: 1 + i + taken, excess: remaining - taken };
     }
     throw new ProtocolError('malformed Remaining Length');
   }

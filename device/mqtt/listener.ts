@@ -8,6 +8,7 @@ import { assert } from '../../src/assert.ts';
 import { every, type Cancel } from '../../src/clock.ts';
 import type { MqttDeps } from './base.ts';
 import { Connection, type Host } from './connection.ts';
+import type { MqttUser } from './connect.ts';
 import type { MqttCounters } from './counters.ts';
 import { createShared, type MqttOptions, type Shared } from './shared.ts';
 
@@ -47,9 +48,8 @@ export class MqttListener implements Host {
   #allGone: (() => void) | undefined;
 
   constructor(options: MqttOptions, deps: MqttDeps) {
-    const open = options.allowAnonymous || (options.users?.length ?? 0) > 0;
-    assert(open || isLoopback(options.listen.host), 'an MQTT listener off loopback needs users');
     this.#options = options;
+    this.#assertGuarded(options.users ?? [], options.allowAnonymous);
     this.#shared = createShared(options, deps);
   }
 
@@ -106,6 +106,21 @@ export class MqttListener implements Host {
     server.on('error', (error) =>
       this.#shared.warn('the MQTT listener cannot accept', { err: error }),
     );
+  }
+
+  #assertGuarded(users: readonly MqttUser[], allowAnonymous: boolean): void {
+    const open = allowAnonymous || users.length > 0;
+    assert(
+      open || isLoopback(this.#options.listen.host),
+      'an MQTT listener off loopback needs users',
+    );
+  }
+
+  /** Others may connect from now on. Clients that could not connect any more are closed; the others notice nothing. */
+  admitOnly(users: readonly MqttUser[], allowAnonymous: boolean): void {
+    this.#assertGuarded(users, allowAnonymous);
+    this.#shared.users.replace(users, allowAnonymous);
+    for (const connection of [...this.#halfOpen, ...this.#connected]) connection.checkUser();
   }
 
   /** Serves one client on `stream`. */

@@ -14,11 +14,15 @@ export type {
 /** The first half of a packet's first byte (table 2.1). */
 export const PacketType = {
   connect: 1,
+  connack: 2,
   publish: 3,
   puback: 4,
   subscribe: 8,
+  suback: 9,
   unsubscribe: 10,
+  unsuback: 11,
   pingreq: 12,
+  pingresp: 13,
   disconnect: 14,
 } as const;
 
@@ -37,6 +41,9 @@ const UNSUPPORTED_PROTOCOL_VERSION_5 = 0x84;
 export const SUBSCRIPTION_REFUSED = 0x80;
 
 export type QoS = 0 | 1;
+
+/** Protocol levels: 3.1.1 and 5. */
+export type Version = 4 | 5;
 
 /** The peer broke the protocol: its connection is closed. */
 export class ProtocolError extends Error {
@@ -70,16 +77,23 @@ export function decodeProtocol(frame: Buffer, start: number): Protocol {
 
 /** Reads a PUBLISH; its variable header begins at `start`. Throws a ProtocolError; QoS 2 is one, until it is there. */
 export function decodePublish(frame: Buffer, start: number): Publish {
+  const publish = splitPublish(frame, start, 4);
+  assureUtf8(publish.topic, frame);
+  return publish;
+}
+
+/** The same for either version of the protocol, with a topic that may be ill-formed (`isWellFormed`). */
+export function splitPublish(frame: Buffer, start: number, version: Version): Publish {
   const first = frame[0] ?? 0;
   const qos = (first >> 1) & 3;
   if (qos > 1) throw new ProtocolError(qos === 2 ? 'QoS 2 is not supported' : 'QoS 3'); // [MQTT-3.3.1-4]
   if (qos === 0 && (first & 8) !== 0) throw new ProtocolError('DUP with QoS 0'); // [MQTT-3.3.1-2]
   const topicEnd = start + 2 < frame.length ? start + 2 + frame.readUInt16BE(start) : start + 2;
-  const dataStart = topicEnd + 2 * qos;
-  if (dataStart > frame.length || topicEnd === start + 2)
+  const headerEnd = topicEnd + 2 * qos;
+  if (headerEnd > frame.length || topicEnd === start + 2)
     throw new ProtocolError('malformed PUBLISH');
+  const dataStart = version === 5 ? propertiesEnd(frame, headerEnd) : headerEnd;
   const topic = frame.toString('utf8', start + 2, topicEnd);
-  assureUtf8(topic, frame);
   const packetId = qos === 0 ? 0 : frame.readUInt16BE(topicEnd);
   if (qos === 1 && packetId === 0) throw new ProtocolError('Packet Identifier 0'); // [MQTT-2.3.1-1]
   const retain = (first & 1) !== 0;
@@ -95,10 +109,25 @@ export function decodePuback(frame: Buffer): number {
   return packetId;
 }
 
+/** Where the properties of an MQTT 5 packet that begin at `at` end. Throws a ProtocolError. */
+export function propertiesEnd(frame: Buffer, at: number): number {
+  let length = 0;
+  for (let i = 0; i < 4; i++) {
+    const byte = frame[at + i];
+    if (byte === undefined) break;
+    length += (byte & 0x7f) * 2 ** (7 * i);
+    if ((byte & 0x80) !== 0) continue;
+    const end = at + i + 1 + length;
+    if (end > frame.length) break;
+    return end;
+  }
+  throw new ProtocolError('malformed properties');
+}
+
 /** Reads any packet but PUBLISH and PUBACK. Throws a ProtocolError. */
-export function decode(frame: Buffer): Packet {
+export function decode(frame: Buffer, protocolVersion: Version = 4): Packet {
   // A parser of its own: one that failed keeps a half-read state, and one that read a CONNECT keeps the password.
-  const reader = parser({ protocolVersion: 4 });
+  const reader = parser({ protocolVersion });
   let packet: Packet | undefined;
   let failure: unknown;
   reader.on('packet', (parsed) => (packet = parsed));
@@ -148,11 +177,26 @@ function checkConnect(packet: IConnectPacket, frame: Buffer): void {
  */
 function assureUtf8(text: string, frame: Buffer): void {
   if (text.includes('\0')) throw new ProtocolError('U+0000 in a string');
-  if (text.includes('\ufffd') && !frame.includes('\ufffd'))
-    throw new ProtocolError('ill-formed UTF-8');
+  if (!isWellFormed(text, frame)) throw new ProtocolError('ill-formed UTF-8');
+}
+
+/** Whether `text`, as it was decoded from `frame`, was well-formed UTF-8. */
+export function isWellFormed(text: string, frame: Buffer): boolean {
+  return !text.includes('\ufffd') || frame.includes('\ufffd');
 }
 
 export const PINGRESP = Buffer.from([0xd0, 0]);
+export const PINGREQ = Buffer.from([0xc0, 0]);
+/** Normal disconnection. MQTT 5 allows the short form too, but not every broker reads it. */
+export const DISCONNECT: Readonly<Record<Version, Buffer>> = {
+  4: Buffer.from([0xe0, 0]),
+  5: Buffer.from([0xe0, 2, 0, 0]),
+};
+
+/** Writes a packet that a client sends seldom: CONNECT, SUBSCRIBE, UNSUBSCRIBE. */
+export function encode(packet: Packet, protocolVersion: Version): Buffer {
+  return generate(packet, { protocolVersion });
+}
 
 export function encodeConnack(returnCode: number, sessionPresent: boolean): Buffer {
   return generate({ cmd: 'connack', returnCode, sessionPresent });

@@ -168,3 +168,50 @@ test('a client may send only what a client sends, with the right flags, after CO
   for (const first of [0x11, 0x30, 0x16, 0x47, 0xc0])
     expect(() => max(first, false), first.toString(16)).toThrow(ProtocolError);
 });
+
+test('where it is wished, a packet over the limit is passed over, wherever the stream is split, and the next ones come', () => {
+  const max = 100;
+  const stream = Buffer.concat([packet(100, 1), packet(300, 2), packet(101, 3), packet(5, 4)]);
+  for (let at = 0; at <= stream.length; at++) {
+    const budget = new Budget(1000);
+    const taken: string[] = [];
+    const note =
+      (kind: string) =>
+      (frame: Buffer, start: number): void =>
+        void taken.push(`${kind} ${frame.length - start} of ${frame[start]}`);
+    const reader = new FrameReader(
+      { remainingMax: () => max, take: note('whole'), takeOversized: note('head') },
+      budget,
+    );
+    reader.read(stream.subarray(0, at));
+    reader.read(stream.subarray(at));
+    expect(taken, `split at ${at}`).toEqual([
+      'whole 100 of 1',
+      'head 100 of 2',
+      'head 100 of 3',
+      'whole 5 of 4',
+    ]);
+    expect(budget.used).toBe(0);
+  }
+});
+
+test('of a packet of 200 MB that is passed over, only its head is ever held', () => {
+  const budget = new Budget(128 * 1024);
+  const heads: number[] = [];
+  const reader = new FrameReader(
+    {
+      remainingMax: () => 1024 * 1024,
+      take: () => undefined,
+      takeOversized: (head) => void heads.push(head.length),
+    },
+    budget,
+  );
+  reader.read(Buffer.from('30ffffff7f', 'hex'));
+  const chunk = Buffer.alloc(64 * 1024);
+  for (let sent = 0; sent < 268_435_455; sent += chunk.length) {
+    reader.read(chunk.subarray(0, Math.min(chunk.length, 268_435_455 - sent)));
+    if (budget.used > 80 * 1024) throw new Error(`${budget.used} bytes held`);
+  }
+  expect(heads).toHaveLength(1);
+  expect(heads[0]).toBeLessThan(66_000);
+});

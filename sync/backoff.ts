@@ -1,10 +1,16 @@
 // How long to wait before the next attempt: exponential with full jitter, so that a fleet that lost its hub in the
 // same second does not come back in the same second. The one place that may ask for real randomness.
 
+import { randomInt } from 'node:crypto';
+
+/** The most that randomInt takes. */
+const RANGE = 2 ** 48 - 1;
+
 /** A source of numbers in [0, 1). Tests pass a seeded one. */
 export type Random = () => number;
 
-export const systemRandom: Random = () => Math.random();
+/** Nobody can guess what comes next: inboxes and batches are named by it. */
+export const systemRandom: Random = () => randomInt(RANGE) / RANGE;
 
 export interface BackoffOptions {
   /** Upper bound of the first delay. */

@@ -2,13 +2,13 @@
 // knows the NATS client library. What the library leaves open is closed here: sockets of a dial that hangs, a link that
 // is silent, and the bytes of an old connection, which must not outlive it when it can be helped.
 
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { subscribe as subscribeChannel } from 'node:diagnostics_channel';
-import { Socket } from 'node:net';
+import { connect as connectSocket, Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import {
   connect,
-  credsAuthenticator,
+  jwtAuthenticator,
   nkeyAuthenticator,
+  nkeys,
   tokenAuthenticator,
   usernamePasswordAuthenticator,
   type Authenticator,
@@ -17,30 +17,34 @@ import {
   type NatsConnection,
   type NodeConnectionOptions,
 } from '@nats-io/transport-node';
+import { assert } from '../src/assert.ts';
 import type { Clock } from '../src/clock.ts';
-import type { Secret } from './credentials.ts';
-import { linkError, type LinkError } from './link-error.ts';
+import type { Secret, TlsSettings } from './credentials.ts';
+import { Dial } from './dial.ts';
 import { KeepAlive, type Wire } from './keep-alive.ts';
+import {
+  fileError,
+  hungUp,
+  linkError,
+  loginError,
+  notEncrypted,
+  plainTextError,
+  type LinkError,
+} from './link-error.ts';
 
 /** Bytes that the library gathers before it writes to the socket: fewer, larger writes of a batch. */
 const WRITE_BYTES = 128 * 1024;
 /** The library's own pings are too slow and count data as silence; ours replace them. */
 const NO_PING_MS = 24 * 60 * 60 * 1000;
 
-export interface TlsFiles {
-  readonly caFile?: string | undefined;
-  readonly certFile?: string | undefined;
-  readonly keyFile?: string | undefined;
-  readonly handshakeFirst?: boolean;
-}
-
 export interface DialOptions {
-  /** `host:port` or a nats:// or tls:// URL. */
+  /** `host:port`, or the same with a scheme, which does not count: `tls` decides. */
   readonly server: string;
   /** Shown in the hub's connection list. */
   readonly name: string;
   readonly secret: Secret;
-  readonly tls?: TlsFiles | undefined;
+  /** Undefined: no TLS, unless the server asks for it. Otherwise never without. */
+  readonly tls?: TlsSettings | undefined;
   readonly timeoutMs: number;
   readonly keepAliveMs: number;
   /** Ends the attempt at once. */
@@ -59,85 +63,50 @@ export interface Reply {
   header(name: string): string;
 }
 
-/** The sockets of one dial. They are found by its asynchronous context: the library shows none before it is done. */
-class Dial {
-  readonly sockets = new Set<Socket>();
-  #over = false;
-
-  add(socket: Socket): void {
-    this.sockets.add(socket);
-    if (this.#over) queueMicrotask(() => this.destroy());
-  }
-
-  /** Resets every socket, and every one that still comes. */
-  destroy(): void {
-    this.#over = true;
-    for (const socket of this.sockets) {
-      // The library may just have taken its own listeners off.
-      socket.on('error', () => undefined);
-      try {
-        // RST: the kernel forgets what it has not delivered. A socket that is itself TLS cannot.
-        if (!socket.destroyed) socket.resetAndDestroy();
-      } catch {
-        // destroy() below is for those.
-      }
-      socket.destroy();
-    }
-  }
-}
-
-const dialling = new AsyncLocalStorage<Dial>();
-let watching = false;
-
-function watchSockets(): void {
-  if (watching) return;
-  watching = true;
-  subscribeChannel('net.client.socket', (published) => {
-    const { socket } = published as { socket: unknown };
-    if (socket instanceof Socket) dialling.getStore()?.add(socket);
-  });
-}
-
 /** Dials one server. Rejects with a LinkError, after which no socket of the attempt is left. */
 export async function dial(options: DialOptions, clock: Clock): Promise<LinkConnection> {
-  watchSockets();
-  const attempt = new Dial();
+  const { server, secret, tls, timeoutMs, signal } = options;
+  const attempt = new Dial({ startTls: tls !== undefined && !tls.handshakeFirst });
   const expired = Promise.withResolvers<never>();
   const abort = (): void => expired.reject(new Error('stopped'));
-  options.signal.addEventListener('abort', abort, { once: true });
-  const cancel = clock.after(options.timeoutMs, () =>
-    expired.reject(new Error('no answer in time')),
-  );
-  const connecting = dialling.run(attempt, () => connect(libraryOptions(options)));
+  signal.addEventListener('abort', abort, { once: true });
+  const cancel = clock.after(timeoutMs, () => {
+    const what = attempt.heard ? 'no answer to the login in time' : 'no answer in time';
+    expired.reject(new Error(what));
+  });
+  attempt.onFault = (fault) => expired.reject(faultError(fault, server));
+  let connecting: Promise<NatsConnection> | undefined;
   try {
+    const authenticator = authenticatorOf(secret);
+    connecting = attempt.run(() => connect(libraryOptions(options, authenticator)));
     const connection = await Promise.race([connecting, expired.promise]);
     return new LinkConnection(connection, attempt, options, clock);
   } catch (error) {
     attempt.destroy();
     // It may still succeed, when a name is resolved late.
-    void connecting.then((late) => late.close()).catch(() => undefined);
-    throw linkError(error, options.server);
+    void connecting?.then((open) => open.close()).catch(() => undefined);
+    const reason = linkError(error, server);
+    const late = tls !== undefined && attempt.heard;
+    throw loginError(late ? hungUp(reason) : reason, secret, clock.wallMs());
   } finally {
     cancel();
-    options.signal.removeEventListener('abort', abort);
+    signal.removeEventListener('abort', abort);
   }
 }
 
-function libraryOptions({
-  server,
-  name,
-  secret,
-  tls,
-  timeoutMs,
-}: DialOptions): NodeConnectionOptions {
-  const withTls = tls !== undefined || /^tls:\/\//i.test(server);
-  // The library checks the name in a certificate only for servers given by name.
-  const host = server
-    .replace(/^[a-z]+:\/\//i, '')
-    .replace(/:\d+$/, '')
-    .replace(/^\[|\]$/g, '');
+function faultError(fault: Parameters<Dial['onFault']>[0], server: string): LinkError {
+  return fault === 'unreadable'
+    ? linkError(new Error('unexpected response from server'), server)
+    : plainTextError(server);
+}
+
+function libraryOptions(
+  { server, name, tls, timeoutMs }: DialOptions,
+  authenticator: Authenticator | undefined,
+): NodeConnectionOptions {
+  const address = server.replace(/^[a-z]+:\/\//i, '');
   const options: NodeConnectionOptions & { pendingLimit: number } = {
-    servers: [server.replace(/^[a-z]+:\/\//i, '')],
+    servers: [address],
     name,
     reconnect: false,
     ignoreClusterUpdates: true,
@@ -147,12 +116,26 @@ function libraryOptions({
     timeout: timeoutMs,
     pendingLimit: WRITE_BYTES,
   };
-  const authenticator = authenticatorOf(secret);
   if (authenticator !== undefined) options.authenticator = authenticator;
-  if (withTls) options.tls = { ...tls, host } as NonNullable<NodeConnectionOptions['tls']>;
+  if (tls !== undefined) {
+    const { context: secureContext, handshakeFirst } = tls;
+    const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
+    const bare = host.replace(/^\[|\]$/g, '');
+    // The library checks the name in a certificate only for servers given by name: `host` is for the others.
+    const settings = { secureContext, host: bare, handshakeFirst };
+    // A socket of our own can be reset; the library would make one that is itself TLS, which cannot.
+    const socket = handshakeFirst ? { socket: ownSocket(Number(port), bare) } : {};
+    options.tls = { ...settings, ...socket } as NonNullable<NodeConnectionOptions['tls']>;
+  }
   return options;
 }
 
+/** A socket that the library finds already dialled. It may fail before the library looks at it. */
+function ownSocket(port: number, host: string): Socket {
+  return connectSocket({ port, host, noDelay: true }).on('error', () => undefined);
+}
+
+/** Throws a LinkError where a seed is none: the library would only fall silent. */
 function authenticatorOf(secret: Secret): Authenticator | undefined {
   switch (secret.kind) {
     case 'none':
@@ -162,9 +145,16 @@ function authenticatorOf(secret: Secret): Authenticator | undefined {
     case 'token':
       return tokenAuthenticator(secret.token);
     case 'nkey':
-      return nkeyAuthenticator(secret.seed);
-    case 'creds':
-      return credsAuthenticator(secret.creds);
+    case 'creds': {
+      const seed = Buffer.from(secret.seed);
+      try {
+        nkeys.fromSeed(seed);
+      } catch {
+        // Its own error may say too much.
+        throw fileError(secret.file, new Error('the nkey seed (SU…) in it is damaged'));
+      }
+      return secret.kind === 'nkey' ? nkeyAuthenticator(seed) : jwtAuthenticator(secret.jwt, seed);
+    }
   }
 }
 
@@ -186,6 +176,7 @@ export class LinkConnection {
   readonly version: string;
   readonly maxPayload: number;
   readonly clustered: boolean;
+  readonly encrypted: boolean;
   readonly keepAlive: KeepAlive;
   readonly wire: Wire;
   /** Resolves when the connection has ended, with why; undefined for destroy(). */
@@ -195,6 +186,7 @@ export class LinkConnection {
   readonly #connection: NatsConnection;
   readonly #attempt: Dial;
   readonly #endWith: (error: LinkError | undefined) => void;
+  readonly #explain: (error: LinkError) => LinkError;
   #over = false;
   #lastError: unknown;
 
@@ -208,6 +200,10 @@ export class LinkConnection {
     this.version = connection.info?.version ?? '0.0.0';
     this.maxPayload = connection.info?.max_payload ?? 1024 * 1024;
     this.clustered = connection.info?.cluster !== undefined;
+    this.encrypted = this.#outer() instanceof TLSSocket;
+    if (options.tls !== undefined && !this.encrypted) throw notEncrypted(options.server);
+    this.#explain = (error) => loginError(error, options.secret, clock.wallMs());
+    attempt.onFault = (fault) => this.#end(faultError(fault, options.server));
     this.wire = this.#wire();
     this.keepAlive = new KeepAlive(clock, this.wire, options.keepAliveMs, (silentMs) => {
       this.#end(new Error(`nothing heard for ${Math.round(silentMs / 1000)} s`));
@@ -238,6 +234,17 @@ export class LinkConnection {
       ...(raw === undefined ? {} : { headers: raw }),
       ...(reply === undefined ? {} : { reply }),
     });
+  }
+
+  /** Hands over messages that are encoded already, as one piece. After the end it throws. */
+  write(wire: Buffer): void {
+    if (this.#connection.isClosed()) throw new Error('the connection is closed');
+    // Not public: the library's publish() takes one message at a time, and as long for it as all else together.
+    const { protocol } = this.#connection as {
+      protocol?: { sendCommand?(wire: Uint8Array): void };
+    };
+    assert(typeof protocol?.sendCommand === 'function', 'the NATS library has sendCommand()');
+    protocol.sendCommand(wire);
   }
 
   /** Resolves when the hub has read everything published before; rejects when the connection ends first. */
@@ -274,7 +281,7 @@ export class LinkConnection {
     this.keepAlive.stop();
     this.#attempt.destroy();
     void this.#connection.close().catch(() => undefined);
-    this.#endWith(error === undefined ? undefined : linkError(error, this.server));
+    this.#endWith(error === undefined ? undefined : this.#explain(linkError(error, this.server)));
   }
 
   #wire(): Wire {

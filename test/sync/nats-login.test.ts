@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { nkeys } from '@nats-io/transport-node';
 import type { NatsHub } from '../../sync/nats-hub.ts';
+import { Operator } from '../hub/operator.ts';
 import { startNatsServer, type NatsServer } from '../support/nats-server.ts';
 import { until } from '../support/until.ts';
 import {
@@ -25,7 +26,7 @@ import {
   tearDown,
 } from './link-bench.ts';
 
-const TLS = join(import.meta.dirname, '../fixtures/hub-tls');
+const TLS = join(import.meta.dirname, '../fixtures/hub-certificates');
 const dir = mkdtempSync(join(tmpdir(), 'mangrove-login-'));
 
 beforeAll(start);
@@ -75,9 +76,9 @@ describe('credentials', () => {
   });
 
   test('a creds file', async () => {
-    const { config, creds } = operatorMode();
-    const own = await guarded(config);
-    const credentials = { kind: 'creds', file: file('gw7.creds', creds) } as const;
+    const operator = new Operator();
+    const own = await guarded(operator.config(join(dir, 'accounts')));
+    const credentials = { kind: 'creds', file: file('gw7.creds', operator.user().creds) } as const;
     await connected(newHub({ servers: [own.url], credentials }));
   });
 
@@ -116,9 +117,9 @@ describe('credentials', () => {
     at.lines = [];
     as('noinbox');
     await until('a refusal', () => logged('no connection').length > 0);
-    expect(logged('no connection')[0]?.hint).toContain('subscribe to "_INBOX.>"');
+    expect(logged('no connection')[0]?.hint).toContain('subscribe to "_INBOX.gw7.>"');
     const nodata = await connected(as('nodata'));
-    const options = { stream: 'EDGE', fence: { filter: FILTER, seq: 0 } };
+    const options = { stream: 'EDGE', fence: { kind: 'filter' as const, filter: FILTER, seq: 0 } };
     for (const count of [1, 10]) {
       const data = await failure(nodata.publish(messages(count), options));
       expect(data).toMatchObject({ kind: 'configuration' });
@@ -185,68 +186,3 @@ describe('TLS', () => {
     await hub.stream('EDGE');
   });
 });
-
-/** An operator, an account with JetStream and a user, all of one's own making. */
-function operatorMode(): { config: string; creds: string } {
-  const operator = nkeys.createOperator();
-  const account = nkeys.createAccount();
-  const system = nkeys.createAccount();
-  const user = nkeys.createUser();
-  type Key = ReturnType<typeof nkeys.createUser>;
-  const base64 = (bytes: string | Uint8Array): string => Buffer.from(bytes).toString('base64url');
-  const jwt = (by: Key, subject: Key, name: string, nats: object): string => {
-    const claims = {
-      jti: name,
-      iat: 1,
-      iss: by.getPublicKey(),
-      name,
-      sub: subject.getPublicKey(),
-      nats,
-    };
-    const head = base64(JSON.stringify({ typ: 'JWT', alg: 'ed25519-nkey' }));
-    const signed = `${head}.${base64(JSON.stringify(claims))}`;
-    return `${signed}.${base64(by.sign(Buffer.from(signed)))}`;
-  };
-  const unlimited = {
-    subs: -1,
-    data: -1,
-    payload: -1,
-    imports: -1,
-    exports: -1,
-    wildcards: true,
-    conn: -1,
-    leaf: -1,
-  };
-  const operatorJwt = jwt(operator, operator, 'O', { type: 'operator', version: 2 });
-  const accountJwt = jwt(operator, account, 'A', {
-    type: 'account',
-    version: 2,
-    limits: unlimited,
-  });
-  const systemJwt = jwt(operator, system, 'SYS', {
-    type: 'account',
-    version: 2,
-    limits: unlimited,
-  });
-  const userJwt = jwt(account, user, 'gw7', {
-    type: 'user',
-    version: 2,
-    subs: -1,
-    data: -1,
-    payload: -1,
-  });
-  return {
-    config: `operator: ${operatorJwt}
-resolver: MEMORY
-system_account: ${system.getPublicKey()}
-resolver_preload: { ${account.getPublicKey()}: ${accountJwt}, ${system.getPublicKey()}: ${systemJwt} }`,
-    creds: `-----BEGIN NATS USER JWT-----
-${userJwt}
-------END NATS USER JWT------
-
------BEGIN USER NKEY SEED-----
-${Buffer.from(user.getSeed()).toString()}
-------END USER NKEY SEED------
-`,
-  };
-}

@@ -8,6 +8,7 @@ import { applyEnvironment } from './config/environment.ts';
 import { systemError } from './config/files.ts';
 import { KEYS } from './config/keys.ts';
 import { ConfigError, Problems } from './config/problems.ts';
+import { defaultClientId } from './config/mqtt-source-rules.ts';
 import { checkRules } from './config/rules.ts';
 import { readTable, type Values } from './config/schema.ts';
 import type {
@@ -16,6 +17,7 @@ import type {
   HubAuth,
   HubConfig,
   MqttConfig,
+  MqttSourceConfig,
   SerialConfig,
   StreamConfig,
 } from './config/types.ts';
@@ -93,6 +95,7 @@ function toConfig(all: All, file: string): Config {
     monitor: all.monitor === undefined ? undefined : { listen: all.monitor.listen },
     streams: all.stream.map(toStream),
     serial: all.serial.map(toSerial),
+    mqttSources: all.mqtt_source.map((source) => toMqttSource(source, gateway.name)),
     hub: all.hub === undefined ? undefined : toHub(all.hub),
     forwards: all.forward.map(({ stream, mode, order, grace }) => ({
       stream,
@@ -157,13 +160,34 @@ function toFraming(port: All['serial'][number]): FramingConfig {
   }
 }
 
+function toMqttSource(source: All['mqtt_source'][number], gateway: string): MqttSourceConfig {
+  const { host, port, tls } = source.url;
+  const { ca, cert, key } = source.tls ?? {};
+  return {
+    name: source.name,
+    host,
+    port,
+    tls: tls ? { caFile: ca, certFile: cert, keyFile: key } : undefined,
+    topics: source.topics,
+    qos: source.qos,
+    prefix: source.prefix,
+    clientId: source.client_id ?? defaultClientId(gateway, source.name),
+    retained: source.retained,
+    protocol: source.protocol,
+    user: source.user,
+    passwordFile: source.password_file,
+    keepAliveMs: source.keep_alive,
+    reconnectMaxMs: source.reconnect_max,
+  };
+}
+
 function toHub(hub: NonNullable<All['hub']>): HubConfig {
-  const { ca, cert, key } = hub.tls ?? {};
+  const { ca, cert, key, handshake_first: handshakeFirst = false } = hub.tls ?? {};
   const tls = hub.tls !== undefined || hub.servers.some((server) => server.tls);
   return {
     servers: hub.servers.map((server) => server.address),
     auth: toAuth(hub),
-    tls: tls ? { caFile: ca, certFile: cert, keyFile: key } : undefined,
+    tls: tls ? { caFile: ca, certFile: cert, keyFile: key, handshakeFirst } : undefined,
     stream: hub.stream,
     prefix: hub.prefix,
     create: hub.create,

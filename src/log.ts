@@ -12,13 +12,34 @@ const CONDITIONS_MAX = 256;
 
 /** Creates the process's logger. `level` is pino's (default `info`). */
 export async function createLogger(level = 'info', pretty = process.stdout.isTTY): Promise<Logger> {
-  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  const options = {
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    onChild: (child: Logger): void => void children.add(new WeakRef(child)),
+  };
   if (!pretty) return pino(options, pino.destination({ fd: 1, sync: true }));
   const { default: prettyStream } = await import('pino-pretty');
   return pino(
     options,
     prettyStream({ colorize: true, sync: true, translateTime: 'SYS:HH:MM:ss.l' }),
   );
+}
+
+/**
+ * Loggers made of others (one of each serial port), which pino lets keep the level that they were made with. Whoever is
+ * gone is taken out when the level changes; there are as few as ports that were ever opened in between.
+ */
+const children = new Set<WeakRef<Logger>>();
+
+/** Changes the level of the process's logger and of all made of it. */
+export function setLevel(log: Logger, level: string): void {
+  log.level = level;
+  for (const reference of children) {
+    const child = reference.deref();
+    if (child === undefined) children.delete(reference);
+    else child.level = level;
+  }
 }
 
 /** Says each condition once, then at most every 30 s with how often it happened meanwhile. */

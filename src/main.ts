@@ -1,90 +1,244 @@
-// The agent: wires every part in one order, ends on a signal, and says by its exit code how it ended. The only file that
-// knows the devices and the hub as well as the broker between them.
+// The agent: wires every part in one order, and puts a configuration that was read again in force part by part. The only
+// file that knows the devices and the hub as well as the broker between them.
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { AssertionError } from './assert.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { MqttListener } from '../device/mqtt/listener.ts';
+import type { MqttSource } from '../device/mqtt/source.ts';
+import type { SerialPort } from '../device/serial/port.ts';
+import type { NatsHub, NatsHubConfig } from '../sync/nats-hub.ts';
+import { assert } from './assert.ts';
 import { Broker } from './broker.ts';
 import { commandLine } from './cli.ts';
-import { systemClock, type Clock } from './clock.ts';
-import { EXIT_CONFIG, type Config, type HubAuth, type HubConfig } from './config.ts';
-import type { NatsHubConfig } from '../sync/nats-hub.ts';
-import { warnings } from './config/summary.ts';
-import { JetStream } from './jetstream/jetstream.ts';
-import { SchemaTooNewError } from './jetstream/schema.ts';
-import { createLogger, type Logger } from './log.ts';
+import type { Clock } from './clock.ts';
+import type {
+  Config,
+  ForwardConfig,
+  HubAuth,
+  HubConfig,
+  MqttSourceConfig,
+  SerialConfig,
+} from './config.ts';
+import { inForce } from './config/in-force.ts';
+import { JetStream, type Forwards } from './jetstream/jetstream.ts';
+import { setLevel, type Logger } from './log.ts';
 import { ProcessUsage } from './monitor/process-usage.ts';
+import { Roster, type Running } from './roster.ts';
+import { run, type Agent, type Prepared } from './run.ts';
 import { health, jsz, varz, type ForwarderView, type Parts } from './status.ts';
-import { VERSION } from './version.ts';
 
-/** A bug of ours (EX_SOFTWARE). */
-const EXIT_SOFTWARE = 70;
-/** A listener or the data directory could not be had (EX_OSERR). */
-const EXIT_START = 71;
-/** The disk failed (EX_IOERR). */
-const EXIT_DISK = 74;
-const FULL_HINT = 'free space on the disk of data_dir; the next start then goes through';
-const DISK_HINT =
-  'the kernel log (dmesg) says what the disk reported; check the card, its power and its connection';
-/** A stop takes no longer than this; what is not on the disk by then was never acknowledged. */
-const STOP_MS = 4_500;
-/** By then the hub has been dialled and the sessions are loaded. */
-const SETTLED_MS = 2_000;
-/** Of it, for MQTT clients to get the acknowledgements of what they sent. */
+export type { Agent } from './run.ts';
+
+/** Of the time for a stop, for MQTT clients to get the acknowledgements of what they sent. */
 const MQTT_STOP_MS = 1_500;
+/** The first delay before a broker is dialled again is drawn from this. */
+const SOURCE_RETRY_MS = 500;
 
-/** Something that runs; `stop` is called once. */
-interface Running {
-  stop(): Promise<void> | void;
-}
-
-/** The running agent. */
-export interface Agent {
-  readonly parts: Parts;
-  /** Stops in reverse order of the start. Everything taken in is on the disk when it resolves. */
-  stop(): Promise<void>;
-}
+type Deps = { readonly broker: Broker; readonly clock: Clock; readonly log: Logger };
 
 /** Starts every part that `config` asks for. Rejects, with everything stopped again, when one cannot start. */
 export async function startAgent(
   config: Config,
   { clock, log, onFatal }: { clock: Clock; log: Logger; onFatal: (error: Error) => void },
 ): Promise<Agent> {
-  const running: Running[] = [];
-  const stop = async (): Promise<void> => {
-    for (let part = running.pop(); part !== undefined; part = running.pop()) await part.stop();
-  };
+  const agent = new Wiring(config, { broker: new Broker(), clock, log }, onFatal);
   try {
-    const startedMs = clock.monotonicMs();
-    const broker = new Broker();
-    const jetstream = openStreams(config, { broker, clock, log }, onFatal);
-    running.push(jetstream);
-    await jetstream.start();
-    const { hub, forwarders } = await startForwarding(config, jetstream, { clock, log }, running);
-    const mqtt = await startMqtt(config, jetstream, { broker, clock, log }, running);
-    const serial = await startSerial(config, { broker, clock, log }, running);
-    const parts: Parts = {
-      config,
-      clock,
-      startedMs,
-      broker,
-      jetstream,
-      forwarders,
-      mqtt,
-      serial,
-      hub,
-      serverId: randomBytes(12).toString('hex').toUpperCase(),
-      usage: new ProcessUsage(clock),
-    };
-    await startMonitor(parts, log, running);
-    return { parts, stop };
+    await agent.start();
+    return agent;
   } catch (error) {
-    await stop();
+    await agent.stop();
     throw error;
   }
 }
 
-type Deps = { broker: Broker; clock: Clock; log: Logger };
+/** What comes and goes with the configuration. */
+interface Follower {
+  /** Stops what `config` does not have as it is. */
+  release(config: Config): Promise<string[]>;
+  /** Starts what is missing. */
+  follow(config: Config): Promise<string[]>;
+}
+
+class Wiring implements Agent {
+  readonly #deps: Deps;
+  readonly #jetstream: JetStream;
+  readonly #hubs: Roster<HubOrder, NatsHub>;
+  readonly #forwarders: Roster<ForwardOrder, ForwarderView & Running>;
+  readonly #sources: Roster<MqttSourceConfig, RunningSource>;
+  readonly #ports: Roster<SerialConfig, SerialPort>;
+  readonly #identity: Pick<Parts, 'serverId' | 'startedMs' | 'usage'>;
+  /** In the order of the start. */
+  readonly #followers: readonly Follower[];
+  readonly #running: Running[] = [];
+  #config: Config;
+  #mqtt: MqttListener | undefined;
+  #mqttUsers: readonly MqttUser[] = [];
+
+  constructor(config: Config, deps: Deps, onFatal: (error: Error) => void) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#identity = {
+      serverId: randomBytes(12).toString('hex').toUpperCase(),
+      startedMs: deps.clock.monotonicMs(),
+      usage: new ProcessUsage(deps.clock),
+    };
+    this.#jetstream = openStreams(config, deps, onFatal);
+    this.#hubs = new Roster(
+      () => 'link',
+      (order) => startHub(order, deps),
+    );
+    this.#forwarders = new Roster(
+      ({ stream }) => stream,
+      (order) =>
+        startForwarder(order, { hub: this.#hubs.parts[0], jetstream: this.#jetstream }, deps),
+    );
+    this.#sources = new Roster(
+      ({ name }) => name,
+      (order) => startSource(order, this.#jetstream, deps),
+    );
+    this.#ports = new Roster(
+      ({ name }) => name,
+      (order) => startPort(order, deps),
+    );
+    this.#followers = [
+      follower('hub', this.#hubs, hubOrders),
+      follower('forward', this.#forwarders, forwardOrders),
+      follower('mqtt_source', this.#sources, ({ mqttSources }) => mqttSources),
+      follower('serial', this.#ports, ({ serial }) => serial),
+    ];
+  }
+
+  /** The parts that there are at this moment. */
+  get parts(): Parts {
+    const { broker, clock } = this.#deps;
+    return {
+      ...this.#identity,
+      config: this.#config,
+      clock,
+      broker,
+      jetstream: this.#jetstream,
+      forwarders: this.#forwarders.parts,
+      mqtt: this.#mqtt,
+      mqttSources: this.#sources.parts,
+      serial: this.#ports.parts,
+      hub: this.#hubs.parts[0],
+    };
+  }
+
+  /** Streams first; then what reads them and what fills them; monitoring when all of it is there. */
+  async start(): Promise<void> {
+    this.#running.push(this.#jetstream);
+    await this.#jetstream.start();
+    this.#running.push(this.#hubs, this.#forwarders);
+    await this.#startMqtt();
+    this.#running.push(this.#sources, this.#ports);
+    for (const each of this.#followers) await each.follow(this.#config);
+    await this.#startMonitor();
+  }
+
+  async stop(): Promise<void> {
+    for (let part = this.#running.pop(); part !== undefined; part = this.#running.pop())
+      await part.stop();
+  }
+
+  /** Everything that can fail is done here: `apply` only stops, switches and starts. */
+  async prepare(next: Config): Promise<Prepared> {
+    const { config, needRestart } = inForce(this.#config, next);
+    const users = mqttUsers(config);
+    const streams = changedStreams(this.#config, config);
+    const switchStreams =
+      streams.length === 0
+        ? undefined
+        : await this.#jetstream.prepare(config.streams, forwardsOf(config));
+    return {
+      needRestart,
+      apply: async () => {
+        const changed = new Set(streams);
+        // A stream is switched while nothing reads it that shall not read it any more, and only then read by others.
+        for (const each of this.#followers.toReversed())
+          for (const name of await each.release(config)) changed.add(name);
+        switchStreams?.();
+        if (this.#admitOnly(config, users)) changed.add('mqtt.users');
+        if (this.#config.log.level !== config.log.level) changed.add('log.level');
+        setLevel(this.#deps.log, config.log.level);
+        this.#config = config;
+        for (const each of this.#followers)
+          for (const name of await each.follow(config)) changed.add(name);
+        return [...changed];
+      },
+    };
+  }
+
+  /** Whether others may connect by MQTT than before. */
+  #admitOnly({ mqtt }: Config, users: readonly MqttUser[]): boolean {
+    if (mqtt === undefined || this.#mqtt === undefined) return false;
+    const { allowAnonymous } = mqtt;
+    if (
+      allowAnonymous === this.#config.mqtt?.allowAnonymous &&
+      isDeepStrictEqual(users, this.#mqttUsers)
+    )
+      return false;
+    this.#mqtt.admitOnly(users, allowAnonymous);
+    this.#mqttUsers = users;
+    return true;
+  }
+
+  async #startMqtt(): Promise<void> {
+    const { mqtt } = this.#config;
+    if (mqtt === undefined) return;
+    const { MqttListener } = await import('../device/mqtt/listener.ts');
+    const jetstream = this.#jetstream;
+    const users = mqttUsers(this.#config);
+    const listener = new MqttListener(
+      { ...mqtt, users },
+      {
+        ...this.#deps,
+        store: {
+          sessions: jetstream.table('mqtt.sessions'),
+          queue: jetstream.table('mqtt.queue'),
+          retained: jetstream.table('mqtt.retained'),
+          whenDurable: (done) => jetstream.store.whenDurable(done),
+          hasRoom: () => jetstream.store.full === null,
+        },
+      },
+    );
+    await listener.start();
+    this.#running.push({ stop: () => listener.stop(MQTT_STOP_MS) });
+    this.#mqtt = listener;
+    this.#mqttUsers = users;
+    this.#deps.log.info({ address: listener.address }, 'MQTT is listening');
+  }
+
+  async #startMonitor(): Promise<void> {
+    const { monitor: order } = this.#config;
+    if (order === undefined) return;
+    // node:http takes 5 MB.
+    const { Monitor } = await import('./monitor/monitor.ts');
+    const monitor = new Monitor(order, {
+      health: () => health(this.parts),
+      varz: () => varz(this.parts),
+      jsz: () => jsz(this.parts),
+    });
+    const address = await monitor.start();
+    this.#running.push(monitor);
+    this.#deps.log.info({ address }, 'monitoring is listening');
+  }
+}
+
+function follower<Order, Part extends Running>(
+  table: string,
+  roster: Roster<Order, Part>,
+  ordersOf: (config: Config) => readonly Order[],
+): Follower {
+  const named = (names: string[]): string[] => names.map((name) => `${table} ${name}`);
+  return {
+    release: async (config) => named(await roster.release(ordersOf(config))),
+    follow: async (config) => named(await roster.follow(ordersOf(config))),
+  };
+}
+
+// --- streams ---
 
 function openStreams(config: Config, deps: Deps, onFatal: (error: Error) => void): JetStream {
   return new JetStream(
@@ -92,7 +246,7 @@ function openStreams(config: Config, deps: Deps, onFatal: (error: Error) => void
       dataDir: config.gateway.dataDir,
       commitIntervalMs: config.gateway.commitIntervalMs,
       streams: config.streams,
-      forwards: new Map(config.forwards.map((forward) => [forward.stream, forward])),
+      forwards: forwardsOf(config),
       newEpoch: () => randomBytes(6).toString('base64url'),
       onFatal,
     },
@@ -100,39 +254,89 @@ function openStreams(config: Config, deps: Deps, onFatal: (error: Error) => void
   );
 }
 
-async function startForwarding(
-  config: Config,
-  jetstream: JetStream,
-  { clock, log }: { clock: Clock; log: Logger },
-  running: Running[],
-): Promise<{ hub: Parts['hub']; forwarders: ForwarderView[] }> {
-  if (config.hub === undefined) return { hub: undefined, forwarders: [] };
-  // Loaded only where there is a hub: the NATS client takes 11 MB.
+function forwardsOf({ forwards }: Config): Forwards {
+  return new Map(forwards.map((forward) => [forward.stream, forward]));
+}
+
+/** Streams that are new, gone or other than before, also in how they are forwarded. */
+function changedStreams(before: Config, after: Config): string[] {
+  const facts = ({ streams, forwards }: Config): Map<string, unknown> => {
+    const graces = new Map(forwards.map(({ stream, graceMs }) => [stream, graceMs]));
+    return new Map(streams.map((stream) => [stream.name, [stream, graces.get(stream.name)]]));
+  };
+  const [old, now] = [facts(before), facts(after)];
+  const names = [...new Set([...old.keys(), ...now.keys()])];
+  return names
+    .filter((name) => !isDeepStrictEqual(old.get(name), now.get(name)))
+    .map((name) => `stream ${name}`);
+}
+
+// --- the hub ---
+
+interface HubOrder extends HubConfig {
+  readonly gateway: string;
+}
+
+/** A forwarder is bound to its link: another link needs another forwarder. How long its grace is concerns the stream. */
+interface ForwardOrder extends Omit<ForwardConfig, 'graceMs'> {
+  readonly link: HubOrder;
+  /** No other stream goes to the hub. */
+  readonly onlyForwarder: boolean;
+}
+
+function hubOrders({ hub, gateway }: Config): HubOrder[] {
+  return hub === undefined ? [] : [{ ...hub, gateway: gateway.name }];
+}
+
+function forwardOrders(config: Config): ForwardOrder[] {
+  return hubOrders(config).flatMap((link) =>
+    config.forwards.map(({ stream, mode, order }) => ({
+      stream,
+      mode,
+      order,
+      onlyForwarder: config.forwards.length === 1,
+      link,
+    })),
+  );
+}
+
+/** Loaded only where there is a hub: the NATS client takes 11 MB. */
+async function startHub(order: HubOrder, { clock, log }: Deps): Promise<NatsHub> {
   const { NatsHub } = await import('../sync/nats-hub.ts');
+  const { systemRandom: random } = await import('../sync/backoff.ts');
+  const hub = new NatsHub(hubConfig(order), { clock, log, random });
+  hub.start();
+  return hub;
+}
+
+async function startForwarder(
+  { link, stream: name, mode, order, onlyForwarder }: ForwardOrder,
+  { hub, jetstream }: { hub: NatsHub | undefined; jetstream: JetStream },
+  { clock, log }: Deps,
+): Promise<ForwarderView & Running> {
   const { Forwarder } = await import('../sync/forwarder.ts');
   const { systemRandom: random } = await import('../sync/backoff.ts');
-  const { prefix, stream: hubStream } = config.hub;
-  const gateway = config.gateway.name;
-  const hub = new NatsHub(hubConfig(config.hub, gateway), { clock, log, random });
-  running.push(hub);
-  const forwarders = config.forwards.map(({ stream: name }) => {
-    const stream = jetstream.stream(name);
-    if (stream === undefined) throw new Error(`there is no stream ${name} to forward`);
-    const forwarder = new Forwarder(
-      { gateway, prefix, hubStream, stream },
-      { hub, clock, log, random },
-    );
-    running.push(forwarder);
-    forwarder.start();
-    return { stream: name, status: () => forwarder.status() };
-  });
-  hub.start();
-  return { hub, forwarders };
+  const stream = jetstream.stream(name);
+  assert(hub !== undefined && stream !== undefined, `the stream ${name} and the link are there`);
+  const { gateway, prefix, stream: hubStream } = link;
+  const { ForwardState } = await import('../sync/forward-state.ts');
+  const state = new ForwardState(name, jetstream.table('forward.state'), (done) =>
+    jetstream.store.whenDurable(done),
+  );
+  const wishes = { mode, order, onlyForwarder };
+  const silenceMs = link.keepAliveMs;
+  const forwarder = new Forwarder(
+    { gateway, prefix, hubStream, stream, state, wishes, silenceMs },
+    { hub, clock, log, random },
+  );
+  forwarder.start();
+  return { stream: name, status: () => forwarder.status(), stop: () => forwarder.stop() };
 }
 
 /** The configuration of the hub in the words of the link. */
-function hubConfig({ auth, ...hub }: HubConfig, gateway: string): NatsHubConfig {
-  return { ...hub, name: `mangrove ${gateway}`, credentials: credentialsOf(auth) };
+function hubConfig({ auth, gateway, ...hub }: HubOrder): NatsHubConfig {
+  const name = `mangrove ${gateway}`;
+  return { ...hub, name, inboxPrefix: `_INBOX.${gateway}`, credentials: credentialsOf(auth) };
 }
 
 function credentialsOf(auth: HubAuth): NatsHubConfig['credentials'] {
@@ -149,126 +353,46 @@ function credentialsOf(auth: HubAuth): NatsHubConfig['credentials'] {
   }
 }
 
-async function startMqtt(
-  config: Config,
-  jetstream: JetStream,
-  deps: Deps,
-  running: Running[],
-): Promise<Parts['mqtt']> {
-  if (config.mqtt === undefined) return undefined;
-  const { MqttListener } = await import('../device/mqtt/listener.ts');
-  const users = config.mqtt.users.map((user) =>
+// --- what comes in ---
+
+interface MqttUser {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** The users with their passwords. Throws when a file of one cannot be read. */
+function mqttUsers({ mqtt }: Config): MqttUser[] {
+  return (mqtt?.users ?? []).map((user) =>
     'password' in user
       ? user
       : { user: user.user, password: readFileSync(user.passwordFile, 'utf8').trim() },
   );
-  const listener = new MqttListener(
-    { ...config.mqtt, users },
-    {
-      ...deps,
-      store: {
-        sessions: jetstream.table('mqtt.sessions'),
-        queue: jetstream.table('mqtt.queue'),
-        retained: jetstream.table('mqtt.retained'),
-        whenDurable: (done) => jetstream.store.whenDurable(done),
-        hasRoom: () => jetstream.store.full === null,
-      },
-    },
-  );
-  await listener.start();
-  running.push({ stop: () => listener.stop(MQTT_STOP_MS) });
-  deps.log.info({ address: listener.address }, 'MQTT is listening');
-  return listener;
 }
 
-async function startSerial(
-  config: Config,
+type RunningSource = Running & Pick<MqttSource, 'stats'>;
+
+async function startSource(
+  order: MqttSourceConfig,
+  jetstream: JetStream,
   deps: Deps,
-  running: Running[],
-): Promise<Parts['serial']> {
-  if (config.serial.length === 0) return [];
+): Promise<RunningSource> {
+  const { MqttSource } = await import('../device/mqtt/source.ts');
+  const { Backoff, systemRandom } = await import('../sync/backoff.ts');
+  const delays = { baseMs: SOURCE_RETRY_MS, capMs: order.reconnectMaxMs };
+  const source = new MqttSource(order, {
+    ...deps,
+    table: jetstream.table('mqtt.sources'),
+    pauses: new Backoff(delays, systemRandom),
+  });
+  source.start();
+  return { stats: () => source.stats(), stop: () => source.stop(MQTT_STOP_MS) };
+}
+
+async function startPort(order: SerialConfig, deps: Deps): Promise<SerialPort> {
   const { SerialPort } = await import('../device/serial/port.ts');
-  return config.serial.map((order) => {
-    const port = new SerialPort(order, deps);
-    running.push(port);
-    port.start();
-    return port;
-  });
-}
-
-async function startMonitor(parts: Parts, log: Logger, running: Running[]): Promise<void> {
-  const { monitor: order } = parts.config;
-  if (order === undefined) return;
-  // node:http takes 5 MB.
-  const { Monitor } = await import('./monitor/monitor.ts');
-  const monitor = new Monitor(order, {
-    health: () => health(parts),
-    varz: () => varz(parts),
-    jsz: () => jsz(parts),
-  });
-  const address = await monitor.start();
-  running.push(monitor);
-  log.info({ address }, 'monitoring is listening');
-}
-
-/** Runs the agent until a signal or a failure, and ends the process. */
-async function run(config: Config): Promise<void> {
-  const log = await createLogger(config.log.level);
-  for (const text of warnings(config)) log.warn(text);
-  const crash = (error: unknown): void => {
-    log.fatal({ err: error }, 'a bug: the agent ends and starts again');
-    process.exit(EXIT_SOFTWARE);
-  };
-  process.on('uncaughtException', crash);
-  process.on('unhandledRejection', crash);
-  const onFatal = (error: Error): void => {
-    log.fatal(
-      { err: error, hint: hintOf(error) ?? DISK_HINT },
-      'the disk can no longer be trusted: the agent ends',
-    );
-    process.exit(EXIT_DISK);
-  };
-  let agent: Agent;
-  try {
-    agent = await startAgent(config, { clock: systemClock, log, onFatal });
-  } catch (error) {
-    if (error instanceof AssertionError) return crash(error);
-    log.fatal({ err: error, hint: hintOf(error) }, 'the agent cannot start');
-    process.exit(error instanceof SchemaTooNewError ? EXIT_CONFIG : EXIT_START);
-  }
-  const { streams } = agent.parts.jetstream;
-  log.info(
-    { version: VERSION, gateway: config.gateway.name, streams: streams.map(({ name }) => name) },
-    'the agent is running',
-  );
-  // What the start left behind, its code above all, would stay for good: 4 MB of an idle agent.
-  systemClock.after(SETTLED_MS, () => {
-    globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-  });
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => void end(agent, signal, log));
-  }
-}
-
-async function end(agent: Agent, signal: string, log: Logger): Promise<void> {
-  log.info({ signal }, 'stopping');
-  systemClock.after(STOP_MS, () => {
-    log.warn('something did not stop in time; everything acknowledged is on the disk');
-    process.exit(0);
-  });
-  await agent.stop();
-  log.info('stopped');
-  process.exit(0);
-}
-
-/** What the operator can do about `error`, where the error or its code tells. */
-function hintOf(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined;
-  if ('hint' in error) return String(error.hint);
-  const code = 'code' in error ? String(error.code) : '';
-  if (/^(SQLITE_FULL|ENOSPC)/.test(code)) return FULL_HINT;
-  if (/^(SQLITE_(IOERR|READONLY|CANTOPEN)|EIO$|EROFS$)/.test(code)) return DISK_HINT;
-  return undefined;
+  const port = new SerialPort(order, deps);
+  port.start();
+  return port;
 }
 
 if (import.meta.main) {
@@ -276,6 +400,6 @@ if (import.meta.main) {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
   });
-  if ('run' in result) await run(result.run);
+  if ('run' in result) await run(result.run, startAgent);
   else process.exitCode = result.exitCode;
 }

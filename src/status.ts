@@ -24,6 +24,8 @@ export interface ForwarderView {
     readonly confirmedSeq: number;
     readonly hubSeq: number;
     readonly pending: number;
+    /** Counts what it does; see heartbeat.ts. */
+    readonly steps: number;
   };
 }
 
@@ -38,11 +40,16 @@ export interface Parts {
   readonly forwarders: readonly ForwarderView[];
   readonly mqtt: { stats(): { connections: number } & object } | undefined;
   readonly serial: readonly { stats(): object }[];
-  readonly hub: { readonly connected: boolean; readonly detail: string } | undefined;
+  readonly mqttSources: readonly {
+    stats(): { readonly name: string; readonly problem: string | null };
+  }[];
+  readonly hub:
+    | { readonly connected: boolean; readonly detail: string; readonly answers: number }
+    | undefined;
 }
 
 /** What keeps the agent from doing its job. A hub that is away does not: the streams wait for it. */
-export function health({ jetstream, forwarders }: Parts): Health {
+export function health({ jetstream, forwarders, mqttSources }: Parts): Health {
   const { store } = jetstream;
   const problems: HealthProblem[] = [];
   if (store.failed !== undefined) {
@@ -67,11 +74,26 @@ export function health({ jetstream, forwarders }: Parts): Health {
     const { problem } = forwarder.status();
     if (problem !== null) problems.push({ part: `hub ${forwarder.stream}`, text: problem });
   }
+  for (const source of mqttSources) {
+    const { name, problem } = source.stats();
+    if (problem !== null) problems.push({ part: `mqtt_source ${name}`, text: problem });
+  }
   return { ok: problems.length === 0, problems };
 }
 
+/** One line for `systemctl status`: what is wrong, or how far the hub is. */
+export function statusLine(parts: Parts): string {
+  const [problem] = health(parts).problems;
+  if (problem !== undefined) return `${problem.part}: ${problem.text}`;
+  const { hub, forwarders } = parts;
+  if (hub === undefined) return 'storing; there is no hub to forward to';
+  const waiting = forwarders.reduce((sum, forwarder) => sum + forwarder.status().pending, 0);
+  const link = hub.connected ? 'connected to the hub' : `no connection to the hub (${hub.detail})`;
+  return waiting === 0 ? `${link}, nothing waits` : `${link}, ${waiting} messages wait for it`;
+}
+
 export function varz(parts: Parts): VarzInput {
-  const { broker, clock, config, jetstream, hub, mqtt, serial } = parts;
+  const { broker, clock, config, jetstream, hub, mqtt, mqttSources, serial } = parts;
   const { store } = jetstream;
   const connections = mqtt?.stats().connections ?? 0;
   return {
@@ -87,6 +109,8 @@ export function varz(parts: Parts): VarzInput {
     sections: {
       mqtt: mqtt?.stats(),
       serial: serial.length === 0 ? undefined : serial.map((port) => port.stats()),
+      mqttSources:
+        mqttSources.length === 0 ? undefined : mqttSources.map((source) => source.stats()),
       hub:
         hub === undefined
           ? undefined

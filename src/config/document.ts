@@ -191,7 +191,7 @@ function toNode(value: AST.TOMLContentNode, text: string): Node {
 
 /** What a message may repeat of a value: one line, not too long, without the credentials of a URL. */
 export function shown(source: string): string {
-  const line = source.replace(/\s+/g, ' ').replace(/\/\/[^@/\s"']*@/g, '//…@');
+  const line = source.replace(/\s+/g, ' ').replace(/\/\/[^"]*@/g, '//…@');
   return line.length > WRITTEN_CHARS_MAX ? `${line.slice(0, WRITTEN_CHARS_MAX - 1)}…` : line;
 }
 

@@ -140,7 +140,7 @@ function nodeFromText(kind: Kind<unknown>, secret: boolean, text: string, variab
 
 function reportUnknown(variable: string, targets: Targets, context: Context): void {
   if (IGNORED.has(variable) || SERVICE_LINK.test(variable)) return;
-  const later = /^MANGROVE_(NATS|LEAF|MQTT_SOURCE|MQTT_(TLS|ACL|WEBSOCKET))(_|$)/.test(variable);
+  const later = /^MANGROVE_(NATS|LEAF|MQTT_(TLS|ACL|WEBSOCKET))(_|$)/.test(variable);
   const message = later
     ? 'not available in this version of Mangrove; unset it'
     : `stands for no key, expected MANGROVE_<TABLE>_<KEY>, or MANGROVE_STREAM_<NAME>_<KEY> for a ` +

@@ -9,6 +9,7 @@ import {
   secretFile,
   seedFile,
 } from './files.ts';
+import { brokerUrl, brokerUser, clientId, topicFilter } from './mqtt-source-values.ts';
 import { boolean, duration, integer, listOf, oneOf, oneOfNumbers, size } from './kinds.ts';
 import { alwaysTable, later, optional, preset, required, secret, table, tables } from './schema.ts';
 import {
@@ -26,6 +27,8 @@ import {
 export const STREAMS_MAX = 256;
 /** Ports of one gateway; a USB bus ends earlier. */
 const SERIAL_MAX = 64;
+/** Brokers that are read; a plant has one or two. */
+const MQTT_SOURCES_MAX = 16;
 /** A frame becomes one message, and must pass a hub with the usual max_payload of 1 MiB. */
 const FRAME_MAX = 512 * 1024;
 /** Users of the MQTT listener; a larger number belongs in a directory service. */
@@ -87,6 +90,26 @@ const serial = tables('name', SERIAL_MAX, {
   subject: optional(publishSubject),
 });
 
+const mqttSource = tables('name', MQTT_SOURCES_MAX, {
+  name: required(name),
+  url: required(brokerUrl),
+  topics: required(listOf(topicFilter, 'topics')),
+  qos: preset(oneOfNumbers([0, 1]), 1),
+  prefix: optional(publishSubject),
+  retained: preset(boolean, false),
+  client_id: optional(clientId),
+  user: optional(brokerUser),
+  password_file: optional(secretFile),
+  tls: table({
+    ca: optional(pemFile),
+    cert: optional(pemFile),
+    key: optional(pemSecretFile),
+  }),
+  protocol: preset(oneOf(['auto', '5', '3.1.1']), 'auto'),
+  keep_alive: preset(duration('100ms', '1h'), '15s'),
+  reconnect_max: preset(duration('10ms', '1h'), '15s'),
+});
+
 const hub = table({
   servers: required(listOf(hubServer, 'servers')),
   credentials: optional(credentialsFile),
@@ -98,6 +121,7 @@ const hub = table({
     ca: optional(pemFile),
     cert: optional(pemFile),
     key: optional(pemSecretFile),
+    handshake_first: preset(boolean, false),
   }),
   stream: preset(name, 'EDGE'),
   prefix: preset(publishSubject, 'edge'),
@@ -108,8 +132,8 @@ const hub = table({
 
 const forward = tables('stream', STREAMS_MAX, {
   stream: required(name),
-  mode: preset(oneOf(['auto', 'atomic'], ['fast', 'single', 'chain']), 'auto'),
-  order: preset(oneOf(['strict'], ['relaxed']), 'strict'),
+  mode: preset(oneOf(['auto', 'atomic', 'fast', 'window']), 'auto'),
+  order: preset(oneOf(['strict', 'relaxed']), 'strict'),
   grace: preset(duration('0s', '36500d'), '10m'),
 });
 
@@ -121,9 +145,9 @@ export const KEYS = {
   monitor,
   stream,
   serial,
+  mqtt_source: mqttSource,
   hub,
   forward,
   nats: later,
   leaf: later,
-  mqtt_source: later,
 };

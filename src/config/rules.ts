@@ -5,6 +5,7 @@ import { realpathSync } from 'node:fs';
 import { collide } from '../subject.ts';
 import { octal } from './files.ts';
 import type { KEYS } from './keys.ts';
+import { checkSources } from './mqtt-source-rules.ts';
 import type { Problems } from './problems.ts';
 import type { Draft } from './schema.ts';
 import { formatDuration } from './units.ts';
@@ -23,6 +24,7 @@ const DEAD_LETTER_STREAM = 'dead_letter';
 export function checkRules(draft: ConfigDraft, fileMode: number, problems: Problems): void {
   distinct(draft.stream, 'stream', 'name', problems);
   distinct(draft.serial, 'serial', 'name', problems);
+  distinct(draft.mqtt_source, 'mqtt_source', 'name', problems);
   distinct(draft.forward, 'forward', 'stream', problems);
   for (const [i, stream] of draft.stream.entries())
     checkStream(stream, `stream[${i + 1}]`, problems);
@@ -31,6 +33,7 @@ export function checkRules(draft: ConfigDraft, fileMode: number, problems: Probl
   for (const [i, port] of draft.serial.entries()) checkFraming(port, `serial[${i + 1}]`, problems);
   if (draft.mqtt !== undefined) checkMqtt(draft.mqtt, fileMode, problems);
   checkListeners(draft, problems);
+  checkSources(draft, problems);
   if (draft.hub !== undefined) checkHub(draft.hub, problems);
   checkForwards(draft, problems);
 }

@@ -1,8 +1,9 @@
 // What a checked configuration would run, for `mangrove check`, and what in it is allowed but probably not meant.
 
 import { existsSync } from 'node:fs';
-import { matches } from '../subject.ts';
-import type { Config, SerialConfig, StreamConfig } from './types.ts';
+import { collide, isFilter, matches } from '../subject.ts';
+import { sharedFilter } from './mqtt-source-values.ts';
+import type { Config, MqttSourceConfig, SerialConfig, StreamConfig } from './types.ts';
 import { formatDuration, formatSize } from './units.ts';
 import { formatListen, isLoopback } from './values.ts';
 
@@ -17,6 +18,7 @@ export function summary(config: Config): string {
     const who = [users, anonymous].filter((part) => part !== '').join(', ');
     lines.push(['mqtt', `${formatListen(mqtt.listen)}, ${who}`]);
   }
+  for (const source of config.mqttSources) lines.push(['source', describeSource(source)]);
   for (const stream of config.streams) lines.push(['stream', describeStream(stream, config)]);
   if (hub !== undefined) {
     const login = hub.auth.type === 'none' ? 'no login' : `login by ${hub.auth.type}`;
@@ -41,6 +43,13 @@ function describePort(port: SerialConfig): string {
   return `${port.name}: ${port.path}${absent} at ${port.baudRate} ${character}, ${frames} to ${port.subject}`;
 }
 
+function describeSource(source: MqttSourceConfig): string {
+  const tls = source.tls === undefined ? 'no TLS' : 'TLS';
+  const login = source.user === undefined ? 'no login' : `login as ${source.user}`;
+  const target = source.prefix === undefined ? '' : ` to ${source.prefix}.>`;
+  return `${source.name}: ${formatListen(source)} (${tls}, ${login}), ${source.topics.join(' ')}${target}`;
+}
+
 function describeStream(stream: StreamConfig, config: Config): string {
   const limits = [
     stream.maxAgeMs === undefined ? '' : `max_age ${formatDuration(stream.maxAgeMs)}`,
@@ -52,20 +61,27 @@ function describeStream(stream: StreamConfig, config: Config): string {
   return `${stream.name}: ${stream.subjects.join(' ')}; ${limits.join(', ')}; ${where}`;
 }
 
-/** Sentences about what is allowed but probably not meant; each is explained in docs/operations.md. */
+/** Sentences about what is allowed but probably not meant; each is explained in docs/operations/configuration.md. */
 export function warnings(config: Config): readonly string[] {
   const { mqtt, monitor, hub, streams } = config;
   const found: string[] = [];
-  if (mqtt === undefined && config.serial.length === 0)
-    found.push('Nothing comes in: there is neither [mqtt] nor [[serial]].');
+  if (mqtt === undefined && config.serial.length + config.mqttSources.length === 0)
+    found.push('Nothing comes in: there is no [mqtt], [[serial]] or [[mqtt_source]].');
   if (streams.length === 0) found.push('Nothing is kept: there is no [[stream]].');
-  else found.push(...config.serial.filter((port) => !isTaken(port, streams)).map(unkept));
+  else
+    found.push(
+      ...config.serial.filter((port) => !isTaken(port, streams)).map(unkept),
+      ...config.mqttSources.flatMap((source) => unkeptTopics(source, streams)),
+    );
   if (mqtt !== undefined && !isLoopback(mqtt.listen.host)) {
     if (mqtt.allowAnonymous)
       found.push('[mqtt] takes messages from everybody who reaches it: allow_anonymous = true.');
     if (mqtt.users.length > 0)
       found.push('[mqtt] receives passwords over the network without TLS.');
   }
+  for (const { host, name, passwordFile, tls } of config.mqttSources)
+    if (passwordFile !== undefined && tls === undefined && !isLoopback(host))
+      found.push(`[[mqtt_source]] ${name} sends its password over the network without TLS.`);
   if (monitor !== undefined && !isLoopback(monitor.listen.host))
     found.push('[monitor] is readable for everybody who reaches it.');
   if (hub !== undefined) {
@@ -83,6 +99,27 @@ function isTaken(port: SerialConfig, streams: readonly StreamConfig[]): boolean 
 
 function unkept(port: SerialConfig): string {
   return `No [[stream]] takes "${port.subject}": what serial port ${port.name} sends is not kept.`;
+}
+
+function unkeptTopics(
+  { name, prefix, topics }: MqttSourceConfig,
+  streams: readonly StreamConfig[],
+): string[] {
+  return topics
+    .filter((topic) => {
+      const filter = subjectFilter(topic, prefix);
+      // Levels with dots, or empty ones, have subjects that cannot be told here.
+      if (topic.includes('.') || !isFilter(filter)) return false;
+      return !streams.some((stream) => stream.subjects.some((taken) => collide(taken, filter)));
+    })
+    .map((topic) => `No [[stream]] takes "${topic}" of [[mqtt_source]] ${name}: it is not kept.`);
+}
+
+function subjectFilter(topic: string, prefix: string | undefined): string {
+  const levels = sharedFilter(topic)
+    .split('/')
+    .map((level) => (level === '+' ? '*' : level === '#' ? '>' : level.replaceAll(' ', '%20')));
+  return [...(prefix === undefined ? [] : [prefix]), ...levels].join('.');
 }
 
 function isRemote(hub: NonNullable<Config['hub']>): boolean {

@@ -14,6 +14,7 @@ export interface Config {
   readonly monitor: MonitorConfig | undefined;
   readonly streams: readonly StreamConfig[];
   readonly serial: readonly SerialConfig[];
+  readonly mqttSources: readonly MqttSourceConfig[];
   readonly hub: HubConfig | undefined;
   readonly forwards: readonly ForwardConfig[];
 }
@@ -78,6 +79,35 @@ export interface SerialConfig {
   readonly subject: string;
 }
 
+/** An existing broker to read from. */
+export interface MqttSourceConfig {
+  readonly name: string;
+  /** IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** Undefined: no TLS. */
+  readonly tls: TlsFiles | undefined;
+  /** Topic Filters. */
+  readonly topics: readonly string[];
+  readonly qos: 0 | 1;
+  /** Stands before the subject of every message. */
+  readonly prefix: string | undefined;
+  readonly clientId: string;
+  readonly retained: boolean;
+  readonly protocol: 'auto' | '5' | '3.1.1';
+  readonly user: string | undefined;
+  readonly passwordFile: string | undefined;
+  readonly keepAliveMs: number;
+  readonly reconnectMaxMs: number;
+}
+
+export interface TlsFiles {
+  /** Undefined: the public authorities that Node brings. */
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+}
+
 /** How to log in at the hub. Files are read when they are needed, so that they can be replaced while the agent runs. */
 export type HubAuth =
   | { readonly type: 'none' }
@@ -91,6 +121,8 @@ export interface HubTls {
   readonly caFile: string | undefined;
   readonly certFile: string | undefined;
   readonly keyFile: string | undefined;
+  /** TLS begins before the server's first word. */
+  readonly handshakeFirst: boolean;
 }
 
 export interface HubConfig {
@@ -109,7 +141,7 @@ export interface HubConfig {
 
 export interface ForwardConfig {
   readonly stream: string;
-  readonly mode: 'auto' | 'atomic';
-  readonly order: 'strict';
+  readonly mode: 'auto' | 'atomic' | 'fast' | 'window';
+  readonly order: 'strict' | 'relaxed';
   readonly graceMs: number;
 }

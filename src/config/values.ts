@@ -87,7 +87,8 @@ export function formatListen({ host, port }: Listen): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-function isHost(host: string): boolean {
+/** Whether `host` can be an IPv4 address or a name. */
+export function isHost(host: string): boolean {
   if (/^[\d.]+$/.test(host))
     return (
       /^(\d{1,3})(\.\d{1,3}){3}$/.test(host) && host.split('.').every((part) => Number(part) < 256)
@@ -105,13 +106,13 @@ export interface HubServer {
 export const hubServer: Kind<HubServer> = text(
   'a server such as "nats://hub.example.com:4222" or "tls://10.0.0.1:4222"',
   (found) => {
-    const [, scheme = 'nats', rest = ''] = /^(?:([a-z]+):\/\/)?([^/]*)\/?$/.exec(found) ?? [];
-    if (/^(ws|wss)$/.test(scheme))
-      return new Refusal('WebSocket is not available in this version of Mangrove');
-    if (rest.includes('@'))
+    if (found.includes('@'))
       return new Refusal(
         'credentials have keys of their own: credentials, user, token_file, nkey_file',
       );
+    const [, scheme = 'nats', rest = ''] = /^(?:([a-z]+):\/\/)?([^/]*)\/?$/.exec(found) ?? [];
+    if (/^(ws|wss)$/.test(scheme))
+      return new Refusal('WebSocket is not available in this version of Mangrove');
     const [, host = '', port = '4222'] = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(rest) ?? [];
     const valid = host.startsWith('[') ? isIPv6(host.slice(1, -1)) : isHost(host);
     if (!/^(nats|tls)$/.test(scheme) || !valid || Number(port) < 1 || Number(port) > 65_535)

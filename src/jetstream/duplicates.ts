@@ -12,8 +12,8 @@ const MOMENTS = 64;
 
 export class DuplicateWindow {
   readonly #clock: Clock;
-  readonly #windowMs: number;
-  readonly #generationMax: number;
+  #windowMs = 0;
+  #generationMax = 0;
   #young = new Map<string, number>();
   #old = new Map<string, number>();
   /** Sequences up to `seq` were given out within a step from `atMs`; oldest first. */
@@ -26,6 +26,12 @@ export class DuplicateWindow {
 
   constructor(clock: Clock, windowMs: number, idsMax: number) {
     this.#clock = clock;
+    this.resize(windowMs, idsMax);
+  }
+
+  /** Changes the window from now on. IDs that are out of the old one stay forgotten. */
+  resize(windowMs: number, idsMax: number): void {
+    this.#expire(this.#clock.monotonicMs());
     this.#windowMs = windowMs;
     this.#generationMax = Math.ceil(idsMax / 2);
   }

@@ -16,7 +16,8 @@ type MarkRow = {
 
 export class Forwarding {
   readonly #streamId: number;
-  readonly #graceMs: number;
+  /** How long what the hub has confirmed can be sent again. */
+  graceMs: number;
   readonly #saveMark: Statement<[number, string, number, string, number]>;
   readonly #addSample: Statement<[number, number, number]>;
   readonly #pruneSamples: Statement<[number, number]>;
@@ -29,7 +30,7 @@ export class Forwarding {
 
   constructor(db: Database, streamId: number, graceMs: number) {
     this.#streamId = streamId;
-    this.#graceMs = graceMs;
+    this.graceMs = graceMs;
     this.#saveMark = db.prepare(
       'UPDATE stream SET mark_seq = ?, mark_id = ?, mark_hub_seq = ?, mark_hub_created = ? WHERE id = ?',
     );
@@ -49,7 +50,7 @@ export class Forwarding {
   /** The sequence up to which the hub had confirmed one grace before store time `ts`; 0 if it had nothing then. */
   graceSeq(ts: number): number {
     let seq = 0;
-    for (const sample of this.#samples) if (sample.ts <= ts - this.#graceMs) seq = sample.seq;
+    for (const sample of this.#samples) if (sample.ts <= ts - this.graceMs) seq = sample.seq;
     // After a refill the mark may stand before an old sample.
     return Math.min(seq, this.mark?.seq ?? 0);
   }
@@ -63,9 +64,9 @@ export class Forwarding {
     this.mark = mark;
     this.#changed = true;
     const last = this.#samples.at(-1);
-    if (last === undefined || ts - last.ts >= this.#graceMs / SAMPLES) {
+    if (last === undefined || ts - last.ts >= this.graceMs / SAMPLES) {
       this.#samples.push({ ts, seq: mark.seq });
-      const keep = this.#samples.findLastIndex((sample) => sample.ts <= ts - this.#graceMs);
+      const keep = this.#samples.findLastIndex((sample) => sample.ts <= ts - this.graceMs);
       if (keep > 0) this.#samples.splice(0, keep);
     } else {
       last.seq = mark.seq;

@@ -3,6 +3,8 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { assert } from '../assert.ts';
 import type { Broker } from '../broker.ts';
 import { every, type Cancel, type Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
@@ -15,17 +17,11 @@ import { createMessageTable, messageTable, migrate } from './schema.ts';
 import { isDamage, isMarkedDamaged, markDamaged, salvage } from './salvage.ts';
 import { Store, STORE_LIMITS, type StoreLimits } from './store.ts';
 import { Stream } from './stream.ts';
+import { DEAD_LETTER_STREAM, streamConfigs, type StreamOrder } from './stream-configs.ts';
 import type { StreamConfig } from './stream-types.ts';
 import { Table } from './table.ts';
 import { Timeline } from './timeline.ts';
 
-/** Where messages go that the hub will never take. */
-export const DEAD_LETTER_STREAM = 'dead_letter';
-const DEAD_LETTER_BYTES_MAX = 16 * 1024 * 1024;
-/** On a small disk dead letters get a share of it: nothing drains them, and a disk full of them takes nothing more. */
-const DEAD_LETTER_SHARE = 1 / 16;
-/** Room for any one message, twice. */
-const DEAD_LETTER_BYTES_MIN = 2 * 1024 * 1024;
 /** How often ages, the wall clock and the room on the disk are looked at. */
 const TICK_MS = 1_000;
 /**
@@ -33,20 +29,14 @@ const TICK_MS = 1_000;
  * write finds it. 11 MB a day.
  */
 const PROBE_MS = 30_000;
-/** What a disk that cannot be asked is taken for. */
-const DISK_SHARE = 0.5;
-
-/** A stream as the configuration gives it; `maxBytes` undefined takes an equal part of half the disk. */
-export type StreamOrder = Omit<StreamConfig, 'maxBytes'> & {
-  readonly maxBytes: number | undefined;
-};
+/** Streams that the hub gets, and how long it may ask for them again. */
+export type Forwards = ReadonlyMap<string, { readonly graceMs: number }>;
 
 export interface JetStreamOptions {
   readonly dataDir: string;
   readonly commitIntervalMs: number;
   readonly streams: readonly StreamOrder[];
-  /** Streams that the hub gets, and how long it may ask for them again. */
-  readonly forwards: ReadonlyMap<string, { readonly graceMs: number }>;
+  readonly forwards: Forwards;
   readonly onFatal: (error: Error) => void;
   /** A new random name for an epoch. */
   readonly newEpoch: () => string;
@@ -57,6 +47,8 @@ export interface JetStreamOptions {
     checkpointer(db: ReturnType<typeof openDatabase>): Checkpointer;
   };
 }
+
+export type { StreamOrder } from './stream-configs.ts';
 
 export interface JetStreamDeps {
   readonly broker: Broker;
@@ -77,7 +69,12 @@ export class JetStream {
   readonly #lock: { close(): void };
   readonly store: Store;
   readonly timeline: Timeline;
-  readonly #streams = new Map<string, Stream>();
+  /** What is configured now. */
+  #orders: readonly StreamOrder[];
+  #forwards: Forwards;
+  #streams = new Map<string, Stream>();
+  /** Streams that were taken out of the configuration since the start: they may come back. */
+  readonly #dropped = new Map<string, Stream>();
   readonly #unsubscribe = new Map<string, Cancel[]>();
   #stopTicking: Cancel = () => {};
   #diskBytes = 0;
@@ -88,6 +85,8 @@ export class JetStream {
   /** Opens the data directory. Throws DataDirInUseError, SchemaTooNewError, or SQLite's error on a damaged file. */
   constructor(options: JetStreamOptions, deps: JetStreamDeps) {
     this.#options = options;
+    this.#orders = options.streams;
+    this.#forwards = options.forwards;
     this.#deps = deps;
     mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
     this.#lock = lockFile(join(options.dataDir, 'lock'));
@@ -167,26 +166,23 @@ export class JetStream {
     for (const config of this.#configs(store)) {
       const row = known.get(config.name) ?? this.#createRow(store, config);
       known.delete(config.name);
-      db.prepare('UPDATE stream SET config = ? WHERE id = ?').run(JSON.stringify(config), row.id);
-      this.#open({ store, timeline }, row, config);
+      saveConfig(db, row.id, config);
+      this.#streams.set(config.name, this.#open({ store, timeline }, row, config));
     }
-    known.delete(DEAD_LETTER_STREAM);
-    for (const row of known.values()) {
-      this.#deps.log.warn(
-        { stream: row.name, hint: `add [[stream]] name = "${row.name}" again to use it` },
-        'a stream on the disk is not in the configuration: its messages stay, it takes no new ones',
-      );
-    }
+    for (const row of known.values()) this.#warnUnused(row.name);
   }
 
-  #configs(store: Store): StreamConfig[] {
-    const { streams, forwards } = this.#options;
-    const orders: StreamOrder[] = [...streams];
-    if (forwards.size > 0) orders.push(deadLetterOrder(this.#diskBytes));
-    const sharing = orders.filter((order) => order.maxBytes === undefined).length;
-    const disk = store.usage();
-    const share = ((disk.availableBytes + disk.databaseBytes) * DISK_SHARE) / Math.max(1, sharing);
-    return orders.map((order) => ({ ...order, maxBytes: order.maxBytes ?? Math.floor(share) }));
+  #warnUnused(name: string): void {
+    if (name === DEAD_LETTER_STREAM) return;
+    this.#deps.log.warn(
+      { stream: name, hint: `add [[stream]] name = "${name}" again to use it` },
+      'a stream on the disk is not in the configuration: its messages stay, it takes no new ones',
+    );
+  }
+
+  #configs(store: Store, orders = this.#orders, forwards = this.#forwards): StreamConfig[] {
+    const disk = { ...store.usage(), totalBytes: this.#diskBytes };
+    return streamConfigs(orders, { forwarding: forwards.size > 0, disk });
   }
 
   #createRow({ db }: Store, config: StreamConfig): StreamRow {
@@ -205,7 +201,7 @@ export class JetStream {
 
   #open(on: { store: Store; timeline: Timeline }, row: StreamRow, config: StreamConfig): Stream {
     const { broker, clock, log } = this.#deps;
-    const stream = new Stream(
+    return new Stream(
       {
         ...on,
         log,
@@ -216,12 +212,10 @@ export class JetStream {
         createdMs: row.created_ms,
         config,
         epoch: this.#options.newEpoch(),
-        graceMs: this.#options.forwards.get(config.name)?.graceMs ?? null,
+        graceMs: this.#forwards.get(config.name)?.graceMs ?? null,
         duplicates: new DuplicateWindow(clock, config.duplicateWindowMs, config.duplicateIdsMax),
       },
     );
-    this.#streams.set(config.name, stream);
-    return stream;
   }
 
   /** Makes the new epochs durable, then lets messages in. Resolves when the first may be accepted. */
@@ -262,21 +256,98 @@ export class JetStream {
       ...order,
       maxBytes: order.maxBytes ?? this.#configs(this.store)[0]?.maxBytes ?? 0,
     };
-    const { db } = this.store;
-    const stream = db
-      .transaction(() => this.#open(this, this.#createRow(this.store, config), config))
-      .immediate();
-    await this.store.begin();
+    const stream = await this.store.alone(() =>
+      this.#open(this, this.#createRow(this.store, config), config),
+    );
+    this.#streams.set(config.name, stream);
     this.#subscribe(stream);
     return stream;
+  }
+
+  /**
+   * Gets ready for other streams and limits: new ones are on the disk with their epochs when it resolves. Then one call
+   * of the answer puts all of it in force at once. Rejects, with nothing changed, when the disk does not take it.
+   * A stream that is no longer forwarded, or no longer there, must not be read by its forwarder when that call comes.
+   */
+  async prepare(orders: readonly StreamOrder[], forwards: Forwards): Promise<() => void> {
+    const configs = this.#keepShares(this.#configs(this.store, orders, forwards), orders);
+    const { db } = this.store;
+    const added = await this.store.alone(() => {
+      const opened = new Map<string, Stream>();
+      for (const config of configs) {
+        const known = this.#streams.get(config.name) ?? this.#dropped.get(config.name);
+        const row = known === undefined ? this.#rowOf(config) : undefined;
+        saveConfig(db, known?.id ?? row?.id ?? 0, config);
+        if (row !== undefined) opened.set(config.name, this.#open(this, row, config));
+      }
+      return opened;
+    });
+    return () => {
+      this.#orders = orders;
+      this.#forwards = forwards;
+      this.#switch(configs, added);
+    };
+  }
+
+  /** A share of the disk changes only when it is shared by more or fewer streams, or it would with every call. */
+  #keepShares(configs: StreamConfig[], orders: readonly StreamOrder[]): StreamConfig[] {
+    const sharing = (all: readonly StreamOrder[]): Set<string> =>
+      new Set(all.flatMap(({ name, maxBytes }) => (maxBytes === undefined ? [name] : [])));
+    const [before, after] = [sharing(this.#orders), sharing(orders)];
+    if (before.size !== after.size) return configs;
+    const share = this.#orders.flatMap(({ name }) =>
+      before.has(name) ? [this.#streams.get(name)?.config.maxBytes] : [],
+    )[0];
+    return configs.map((config) =>
+      after.has(config.name) ? { ...config, maxBytes: share ?? config.maxBytes } : config,
+    );
+  }
+
+  /** The row of a stream that is on the disk since an earlier start, or a new one. */
+  #rowOf(config: StreamConfig): StreamRow {
+    const row = this.store.db
+      .prepare<[string], StreamRow>(
+        'SELECT id, name, config, created_ms FROM stream WHERE name = ?',
+      )
+      .get(config.name);
+    return row ?? this.#createRow(this.store, config);
+  }
+
+  /** In one turn, so that no message falls between two streams or into both. */
+  #switch(configs: readonly StreamConfig[], added: ReadonlyMap<string, Stream>): void {
+    const before = this.#streams;
+    this.#streams = new Map();
+    for (const config of configs) {
+      const { name } = config;
+      const stream = before.get(name) ?? this.#dropped.get(name) ?? added.get(name);
+      assert(stream !== undefined, `the stream ${name} was prepared`);
+      if (!isDeepStrictEqual(stream.config.subjects, config.subjects)) this.#unsubscribeAll(name);
+      stream.reconfigure(config, this.#forwards.get(name)?.graceMs ?? null);
+      this.#streams.set(name, stream);
+      this.#dropped.delete(name);
+    }
+    for (const [name, stream] of before) {
+      if (this.#streams.has(name)) continue;
+      this.#unsubscribeAll(name);
+      this.#dropped.set(name, stream);
+      this.#warnUnused(name);
+    }
+    for (const stream of this.#streams.values()) {
+      if (!this.#unsubscribe.has(stream.name)) this.#subscribe(stream);
+      stream.keepLimits();
+    }
+  }
+
+  #unsubscribeAll(name: string): void {
+    for (const cancel of this.#unsubscribe.get(name) ?? []) cancel();
+    this.#unsubscribe.delete(name);
   }
 
   /** Deletes a stream and its messages. Its epochs stay known: a later stream of that name is another one. */
   async delete(name: string): Promise<void> {
     const stream = this.#streams.get(name);
     if (stream === undefined) return;
-    for (const cancel of this.#unsubscribe.get(name) ?? []) cancel();
-    this.#unsubscribe.delete(name);
+    this.#unsubscribeAll(name);
     // What it has accepted is answered first.
     await new Promise<void>((resolve) => this.store.whenDurable(() => resolve()));
     this.#streams.delete(name);
@@ -342,10 +413,9 @@ export class JetStream {
   /** Stops taking messages in, makes durable what was taken, and closes the database. */
   async stop(): Promise<void> {
     this.#stopTicking();
-    for (const cancels of this.#unsubscribe.values()) for (const cancel of cancels) cancel();
-    this.#unsubscribe.clear();
+    for (const name of this.#unsubscribe.keys()) this.#unsubscribeAll(name);
     if (this.store.failed === undefined) {
-      for (const stream of this.#streams.values()) stream.saveAll();
+      for (const stream of [...this.#streams.values(), ...this.#dropped.values()]) stream.saveAll();
       this.store.queue(this.#timelineRow, 0, 0);
     }
     await this.store.stop();
@@ -354,20 +424,8 @@ export class JetStream {
   }
 }
 
-function deadLetterOrder(diskBytes: number): StreamOrder {
-  const share = Math.max(DEAD_LETTER_BYTES_MIN, Math.floor(diskBytes * DEAD_LETTER_SHARE));
-  return {
-    name: DEAD_LETTER_STREAM,
-    subjects: ['$DEAD.>'],
-    retention: 'limits',
-    storage: 'file',
-    maxAgeMs: undefined,
-    maxBytes: Math.min(DEAD_LETTER_BYTES_MAX, share),
-    maxMsgs: undefined,
-    discard: 'old',
-    duplicateWindowMs: 0,
-    duplicateIdsMax: 0,
-  };
+function saveConfig(db: ReturnType<typeof openDatabase>, id: number, config: StreamConfig): void {
+  db.prepare('UPDATE stream SET config = ? WHERE id = ?').run(JSON.stringify(config), id);
 }
 
 /** The newest store time in any stream. */

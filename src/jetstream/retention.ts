@@ -16,6 +16,11 @@ import type { Totals } from './totals.ts';
 const TRIM_ROWS = 2_000;
 /** Records dropped at a call by age, or for room on a full disk; the next call is a second away at most. */
 const DROP_ROWS = 20_000;
+/**
+ * Records dropped at a call because the stream is over its limits: more than one commit can add. Only limits that have
+ * become smaller need more calls; the next one is a second away at most.
+ */
+const KEEP_ROWS = 100_000;
 /** Trimmed rows and bytes that may wait to be deleted. */
 const LAZY_ROWS = 512;
 const LAZY_BYTES = 1024 * 1024;
@@ -39,7 +44,7 @@ export interface Standing {
 
 export class Retention {
   readonly #parts: RetentionParts;
-  readonly #config: StreamConfig;
+  #config: StreamConfig;
   /** Asks for a transaction, because there are rows to delete. */
   readonly #deleteSoon: () => void;
   /** Rows up to here are deleted; from it to the first sequence they are trimmed and wait. */
@@ -52,6 +57,11 @@ export class Retention {
     this.#config = config;
     this.#deleteSoon = deleteSoon;
     this.#deletedTo = (parts.rows.bounds().first ?? parts.totals.lastSeq + 1) - 1;
+  }
+
+  /** Other limits, kept from the next call on. */
+  set config(config: StreamConfig) {
+    this.#config = config;
   }
 
   /** Whether one more message of `bytes` stays within the limits. */
@@ -67,7 +77,7 @@ export class Retention {
     this.#trim(standing.confirmedSeq, standing, 'max_bytes', () => this.fits(bytes));
   }
 
-  /** Drops the oldest while the stream is over its limits (discard old). */
+  /** Drops the oldest while the stream is over its limits (discard old), a bounded number at a call. */
   keepLimits(standing: Standing): void {
     if (this.#config.discard !== 'old') return;
     const { totals } = this.#parts;
@@ -75,7 +85,9 @@ export class Retention {
     const within = (): boolean =>
       totals.bytes <= maxBytes && (maxMsgs === undefined || totals.messages <= maxMsgs);
     if (within()) return;
-    this.#trim(Infinity, standing, totals.bytes > maxBytes ? 'max_bytes' : 'max_msgs', within);
+    let dropped = 0;
+    const reason = totals.bytes > maxBytes ? 'max_bytes' : 'max_msgs';
+    this.#trim(Infinity, standing, reason, () => within() || dropped++ >= KEEP_ROWS);
   }
 
   /** Drops what was stored before store time `oldestTs`, a bounded number at a call. */

@@ -46,12 +46,18 @@ export function recordCrc(
   return crc32(data, headers === null ? seed : crc32(headers, seed));
 }
 
-type RawRow = [number, number, number, Buffer | null, Buffer, number];
+/** seq, subject_id, ts, crc, length of headers (null for none) and of data. */
+type Meta = [number, number, number, number, number | null, number];
+/** Headers and data of many records, one behind the other; null for no record. */
+type Bodies = [Buffer | null, Buffer | null];
+
+const NOTHING = Buffer.alloc(0);
 
 export class Rows {
   readonly #insertOne: Statement<unknown[]>;
   readonly #insertBulk: Statement<unknown[]>;
-  readonly #read: Statement<[number, number, number], RawRow>;
+  readonly #metas: Statement<[number, number, number], Meta>;
+  readonly #bodies: Statement<[number, number], Bodies>;
   readonly #extents: Statement<[number, number, number], [number, number, number, number]>;
   readonly #deleteRange: Statement<[number, number]>;
   readonly #bounds: Statement<[], { first: number | null; last: number | null }>;
@@ -63,9 +69,16 @@ export class Rows {
     const insert = `INSERT INTO ${table} (seq, subject_id, ts, headers, data, crc) VALUES `;
     this.#insertOne = db.prepare(insert + row);
     this.#insertBulk = db.prepare(insert + Array(BULK).fill(row).join(','));
-    this.#read = db
-      .prepare<[number, number, number], RawRow>(
-        `SELECT seq, subject_id, ts, headers, data, crc FROM ${table} WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?`,
+    this.#metas = db
+      .prepare<[number, number, number], Meta>(
+        `SELECT seq, subject_id, ts, crc, octet_length(headers), coalesce(octet_length(data), 0) FROM ${table}
+         WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?`,
+      )
+      .raw();
+    this.#bodies = db
+      .prepare<[number, number], Bodies>(
+        `SELECT CAST(group_concat(headers, '' ORDER BY seq) AS BLOB), CAST(group_concat(data, '' ORDER BY seq) AS BLOB)
+         FROM ${table} WHERE seq >= ? AND seq <= ?`,
       )
       .raw();
     this.#extents = db
@@ -91,16 +104,35 @@ export class Rows {
       this.#insertOne.run(flat.slice(at, at + COLUMNS));
   }
 
-  /** Records from `first` to `last` in order, until `max` records or `bytesMax` bytes, at least one. */
+  /**
+   * Records from `first` to `last` in order, until `max` records or `bytesMax` bytes, at least one. Their bytes come from
+   * SQLite in one piece, of which each record has its part: a Buffer of its own for each took as long as all the rest.
+   */
   read(first: number, last: number, max: number, bytesMax: number): Row[] {
-    const rows: Row[] = [];
+    const metas = this.#metas.all(first, last, max);
     let bytes = 0;
-    for (const [seq, subjectId, ts, headers, data, crc] of this.#read.iterate(first, last, max)) {
-      rows.push({ seq, subjectId, ts, headers, data, crc });
-      bytes += data.length + (headers?.length ?? 0);
-      if (bytes >= bytesMax) break;
+    let count = 0;
+    while (count < metas.length && (count === 0 || bytes < bytesMax)) {
+      const [, , , , headers, data] = metas[count++] as Meta;
+      bytes += data + (headers ?? 0);
     }
-    return rows;
+    const from = metas[0]?.[0];
+    const to = metas[count - 1]?.[0];
+    if (from === undefined || to === undefined) return [];
+    return this.#parts(metas.slice(0, count), from, to);
+  }
+
+  #parts(metas: readonly Meta[], first: number, last: number): Row[] {
+    const [headers, data] = this.#bodies.get(first, last) ?? [null, null];
+    const rows = parts(metas, headers ?? NOTHING, data ?? NOTHING);
+    if (rows !== null) return rows;
+    // A damaged record is not of the type that was written. Alone it gets what is there, and its CRC tells.
+    return metas.flatMap((meta) => {
+      const [seq, subjectId, ts, crc] = meta;
+      const [ownHeaders, ownData] = this.#bodies.get(seq, seq) ?? [null, null];
+      const own = { seq, subjectId, ts, crc, headers: ownHeaders, data: ownData ?? NOTHING };
+      return parts([meta], ownHeaders ?? NOTHING, ownData ?? NOTHING) ?? [own];
+    });
   }
 
   /** The extents of at most `max` records from `first` to `last`; `bytes` is without the subject. */
@@ -124,4 +156,22 @@ export class Rows {
   next(seq: number): number | null {
     return this.#next.get(seq)?.seq ?? null;
   }
+}
+
+/** Gives each record its part of the bytes; null when they do not add up. */
+function parts(metas: readonly Meta[], headers: Buffer, data: Buffer): Row[] | null {
+  const rows: Row[] = [];
+  let headersAt = 0;
+  let dataAt = 0;
+  for (const [seq, subjectId, ts, crc, headersLength, dataLength] of metas)
+    rows.push({
+      seq,
+      subjectId,
+      ts,
+      crc,
+      headers:
+        headersLength === null ? null : headers.subarray(headersAt, (headersAt += headersLength)),
+      data: data.subarray(dataAt, (dataAt += dataLength)),
+    });
+  return headersAt === headers.length && dataAt === data.length ? rows : null;
 }

@@ -142,6 +142,17 @@ export class Store {
     return this.#syncing ? this.#clock.monotonicMs() - this.#syncStartedMs : 0;
   }
 
+  /** Whether something waits for the disk. An idle store waits for nothing. */
+  get busy(): boolean {
+    return this.#dirty.size > 0 || this.#batches.length > 0 || this.#syncing || this.#resting;
+  }
+
+  /** Changes whenever the disk has done something: a sync or a checkpoint has come back. */
+  get steps(): number {
+    const { syncs, checkpoints, checkpointErrors } = this.counters;
+    return syncs + checkpoints + checkpointErrors;
+  }
+
   /** Bytes of the database file, and of the file system that are still free. */
   usage(): { databaseBytes: number; availableBytes: number } {
     return this.#room.usage();
@@ -402,6 +413,33 @@ export class Store {
     this.#waiters = [];
     this.#cancelInterval?.();
     this.#options.onFatal(this.#failed);
+  }
+
+  /**
+   * Runs `body` in a transaction of its own and resolves with its result when the disk has it. Rejects, with nothing
+   * written, when `body` throws or the disk is full.
+   */
+  alone<T>(body: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const run = (): void => {
+        if (this.#failed !== undefined) return reject(this.#failed);
+        let result: { value: T } | undefined;
+        try {
+          this.#transaction(() => {
+            result = { value: body() };
+          });
+        } catch (error) {
+          if (/^SQLITE_(?!FULL|BUSY)/.test(codeOf(error))) this.fail(error);
+          return reject(error instanceof Error ? error : new Error(String(error)));
+        }
+        assert(result !== undefined, 'the body of a transaction has run');
+        const { value } = result;
+        void this.begin().then(() => resolve(value));
+      };
+      // A checkpoint holds the write lock.
+      if (this.#resting) this.#afterCheckpoint.push(run);
+      else run();
+    });
   }
 
   /** Syncs what was written before or beside the store's own transactions: new epochs, above all. */

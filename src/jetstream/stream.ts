@@ -4,6 +4,7 @@
 // that transaction finds no room, the whole queue is refused and its numbers are given out again, which is safe because
 // nothing above `durableSeq` was ever shown to anybody: no receipt, no read, no forwarding.
 
+import { assert } from '../assert.ts';
 import type { Cancel } from '../clock.ts';
 import { HEADERS_BYTES_MAX, headerValue } from '../headers.ts';
 import type { Logger } from '../log.ts';
@@ -54,10 +55,10 @@ export class Stream implements Participant {
   readonly name: string;
   readonly id: number;
   readonly createdMs: number;
-  readonly config: StreamConfig;
   readonly #parts: StreamParts;
   readonly #duplicates: DuplicateWindow;
-  readonly #forwarded: boolean;
+  #config: StreamConfig;
+  #forwarded: boolean;
   readonly #rows: Rows;
   readonly #subjects: Subjects;
   readonly #gaps: Gaps;
@@ -78,7 +79,7 @@ export class Stream implements Participant {
     this.#parts = parts;
     this.id = options.id;
     this.createdMs = options.createdMs;
-    this.config = options.config;
+    this.#config = options.config;
     this.name = options.config.name;
     this.#duplicates = options.duplicates;
     this.#forwarded = options.graceMs !== null;
@@ -97,12 +98,29 @@ export class Stream implements Participant {
         totals: this.#totals,
         removals: this.#removals,
       },
-      this.config,
+      this.#config,
       () => this.#parts.store.queue(this, 0, 0),
     );
     this.#queue = new StreamQueue(this.name);
     this.#durableSeq = this.#totals.lastSeq;
     this.#loadDuplicates();
+  }
+
+  get config(): StreamConfig {
+    return this.#config;
+  }
+
+  /**
+   * Puts other limits in force: what is over them goes within seconds. The name, and with it what is stored, stays.
+   * `graceMs` as in StreamOptions; nothing may forward the stream while it changes from or to null.
+   */
+  reconfigure(config: StreamConfig, graceMs: number | null): void {
+    assert(config.name === this.name, 'a stream keeps its name');
+    this.#config = config;
+    this.#retention.config = config;
+    this.#duplicates.resize(config.duplicateWindowMs, config.duplicateIdsMax);
+    this.#forwarded = graceMs !== null;
+    this.#forwarding.graceMs = graceMs ?? 0;
   }
 
   /** The last sequence that is on the disk. */
@@ -237,8 +255,9 @@ export class Stream implements Participant {
     this.#parts.store.guard(undefined, () => this.#retention.keepLimits(this.#standing));
   }
 
-  /** Once a second: drops what is older than max_age. */
+  /** Once a second: drops what is older than max_age, and what is still over limits that became smaller. */
   tick(): void {
+    this.keepLimits();
     if (this.config.maxAgeMs === undefined) return;
     const oldestTs = this.#parts.timeline.now() - this.config.maxAgeMs;
     this.#parts.store.guard(undefined, () => this.#retention.expire(oldestTs, this.#standing));

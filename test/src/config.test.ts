@@ -21,6 +21,7 @@ test('a name alone is a configuration, and every part of it is off', () => {
     monitor: undefined,
     streams: [],
     serial: [],
+    mqttSources: [],
     hub: undefined,
     forwards: [],
   });
@@ -139,6 +140,7 @@ test('every key can be set', () => {
     ca = "ca.pem"
     cert = "ca.pem"
     key = "key.pem"
+    handshake_first = true
     [[forward]]
     stream = "PLANT"
     mode = "atomic"
@@ -189,6 +191,7 @@ test('every key can be set', () => {
       caFile: join(configs.path, 'ca.pem'),
       certFile: join(configs.path, 'ca.pem'),
       keyFile: join(configs.path, 'key.pem'),
+      handshakeFirst: true,
     },
     stream: 'FLEET',
     prefix: 'site.edge',
@@ -233,7 +236,12 @@ test('a duplicate window that is not set is never longer than the messages live'
 });
 
 test('TLS is on by its table or by the scheme', () => {
-  const none = { caFile: undefined, certFile: undefined, keyFile: undefined };
+  const none = {
+    caFile: undefined,
+    certFile: undefined,
+    keyFile: undefined,
+    handshakeFirst: false,
+  };
   expect(configs.load(`${NAME}${HUB}tls = {}\n`).hub?.tls).toEqual(none);
   expect(configs.load(`${NAME}[hub]\nservers = ["tls://h"]\n`).hub?.tls).toEqual(none);
 });

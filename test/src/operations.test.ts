@@ -1,12 +1,13 @@
-// docs/operations.md explains every line that the log can have at level warn, error or fatal, word for word, and no line
-// that it cannot have; and so the causes that such a line names, and the exit codes.
+// The pages of operations explain every line that the log can have at level warn, error or fatal, word for word, and no
+// line that it cannot have; and so the causes that such a line names, and the exit codes.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { operationsText } from '../support/operations-pages.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const PAGE = readFileSync(join(ROOT, 'docs/operations.md'), 'utf8');
+const PAGE = operationsText();
 
 const SOURCES = new Map(
   ['src', 'device', 'sync'].flatMap((folder) =>
@@ -21,7 +22,7 @@ const SOURCES = new Map(
 
 /** Calls that get their message from elsewhere: from `warnings` (config-docs.test.ts looks at those), and from the callers of `warn`. */
 const INDIRECT = [
-  'src/main.ts: log.warn(text)',
+  'src/run.ts: log.warn(text)',
   'device/mqtt/base.ts: log.warn({ ...fields, times }, condition)',
 ];
 
@@ -114,7 +115,7 @@ function captured(file: string, pattern: RegExp): string[] {
 /** Calls that write a line; `on` leaves out what happens to have the same name. */
 const LOGGING = calls('warn|error|fatal').filter(({ on }) => on !== '');
 
-test('every warning and error of the source stands on the page, and no other', () => {
+test('every warning and error of the source stands on a page, and no other', () => {
   const messages = LOGGING.flatMap(({ args }) => args.map(wording)).filter(
     (text) => text !== undefined,
   );
@@ -179,7 +180,7 @@ test('everything that an operator must mend at the hub is explained', () => {
     expect(PAGE).toContain(reason);
   const numbers = captured(
     'sync/hub-error.ts',
-    /^ {2}(\d{5}): (?:configuration\(|\{ kind: '\w+', hint)/gm,
+    /^ {2}(\d{5}): (?:configuration|retry|standing)\(/gm,
   );
   expect(numbers.length).toBeGreaterThan(12);
   expect(terms('number').toSorted()).toEqual(numbers.toSorted());

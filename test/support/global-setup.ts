@@ -8,10 +8,14 @@ import { natsServerBinary } from './nats-server.ts';
 
 /** Programs of the tests and the Debian package that brings each. */
 const PROGRAMS = {
+  mosquitto: 'mosquitto',
   mosquitto_pub: 'mosquitto-clients',
   mosquitto_sub: 'mosquitto-clients',
   socat: 'socat',
   strace: 'strace',
+  python3: 'python3',
+  'systemd-notify': 'systemd',
+  'systemd-analyze': 'systemd',
 } as const;
 
 export function setup(): void {
@@ -40,7 +44,9 @@ function install(missing: [string, string][]): void {
 }
 
 function onPath(program: string): boolean {
-  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+  // Debian puts servers where only root looks.
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
+  return folders.some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);
       return true;

@@ -1,0 +1,43 @@
+// What a configuration that was read again can change while the agent runs, and what it cannot: the gateway's name and
+// where its data lie are part of everything that was started, and an address is bound once.
+
+import { isDeepStrictEqual } from 'node:util';
+import type { Config } from './types.ts';
+
+/** The configuration that is in force from now on, and the keys of the file that wait for a restart. */
+export interface InForce {
+  readonly config: Config;
+  readonly needRestart: readonly string[];
+}
+
+/** Puts `next` in force where that is possible, and leaves the rest as `running` has it. */
+export function inForce(running: Config, next: Config): InForce {
+  const needRestart: string[] = [];
+  const kept = (key: string, before: unknown, after: unknown): boolean => {
+    const differs = !isDeepStrictEqual(before, after);
+    if (differs) needRestart.push(key);
+    return differs;
+  };
+  const nameKept = kept('gateway.name', running.gateway.name, next.gateway.name);
+  kept('gateway.data_dir', running.gateway.dataDir, next.gateway.dataDir);
+  kept('gateway.commit_interval', running.gateway.commitIntervalMs, next.gateway.commitIntervalMs);
+  // All of [mqtt] waits with its address: users that are right for the new one may be none at all, and the listener still
+  // has the old one, which the whole network may reach.
+  const mqttKept =
+    kept('mqtt', running.mqtt === undefined, next.mqtt === undefined) ||
+    kept('mqtt.listen', running.mqtt?.listen, next.mqtt?.listen);
+  const monitorKept =
+    kept('monitor', running.monitor === undefined, next.monitor === undefined) ||
+    kept('monitor.listen', running.monitor?.listen, next.monitor?.listen);
+  // Sources carry the gateway's name, and were compared with the listener's new address: not with ours.
+  const sourcesKept =
+    (nameKept || mqttKept) && kept('mqtt_source', running.mqttSources, next.mqttSources);
+  const config = {
+    ...next,
+    gateway: running.gateway,
+    mqtt: mqttKept ? running.mqtt : next.mqtt,
+    mqttSources: sourcesKept ? running.mqttSources : next.mqttSources,
+    monitor: monitorKept ? running.monitor : next.monitor,
+  };
+  return { config, needRestart };
+}

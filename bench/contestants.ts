@@ -15,7 +15,7 @@ export { freePort } from '../test/support/nats-server.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** The agent to measure: this checkout's, or with BENCH_AGENT another one's `bin/mangrove`. */
-const AGENT = process.env['BENCH_AGENT'] ?? join(ROOT, 'bin/mangrove');
+export const AGENT = process.env['BENCH_AGENT'] ?? join(ROOT, 'bin/mangrove');
 /** The V8 flags that `bin/mangrove` gives the agent, for what runs of it in a load program. */
 export const AGENT_FLAGS = [
   ...readFileSync(join(ROOT, 'bin/mangrove'), 'utf8').matchAll(/^exec "\$node" (.*) "\$main"/gm),
@@ -37,12 +37,18 @@ export interface AgentOptions {
   readonly program?: string;
   /** Kept from an earlier start; otherwise a fresh one. */
   readonly dir?: string;
+  /** Its name; "bench" without. */
+  readonly name?: string;
+  /** Further keys of the table `[gateway]`. */
+  readonly gateway?: string;
   /** Further tables of the configuration. */
   readonly config?: string;
   /** A program, with its arguments, that runs the agent: strace. */
   readonly under?: readonly string[];
   /** False: do not wait until it listens. */
   readonly wait?: boolean;
+  /** The network namespace to run in; nobody waits until it listens there. */
+  readonly inside?: string;
 }
 
 export interface Agent extends Contestant {
@@ -66,8 +72,9 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
   writeFileSync(
     file,
     `[gateway]
-name = "bench"
+name = "${options.name ?? 'bench'}"
 data_dir = "${dir}/data"
+${options.gateway ?? ''}
 [mqtt]
 listen = "127.0.0.1:${mqttPort}"
 [monitor]
@@ -77,9 +84,11 @@ name = "SENSORS"
 subjects = ["plant1.>"]
 ${options.config ?? ''}`,
   );
-  const [program, ...args] = [...(options.under ?? []), agent, '--config', file];
+  const under = [...inNamespace(options.inside), ...(options.under ?? [])];
+  const [program, ...args] = [...under, agent, '--config', file];
   const spawnedMs = performance.now();
-  const server = await launch(program, args, options.wait === false ? undefined : mqttPort);
+  const waits = options.wait !== false && options.inside === undefined;
+  const server = await launch(program, args, { port: waits ? mqttPort : undefined });
   // Under strace the agent is its child.
   const pid = options.under === undefined ? server.pid : childOf(server.pid);
   return {
@@ -99,32 +108,51 @@ export interface Nats extends Contestant {
 }
 
 export interface NatsOptions {
+  /** Its name; "bench" without. */
+  readonly name?: string;
   /** A free one by default. */
   readonly port?: number;
+  /** The address it listens on: loopback without. */
+  readonly host?: string;
+  /** Kept from an earlier start; otherwise a fresh one. */
+  readonly dir?: string;
   /** Lines of the `jetstream` block. */
   readonly jetstream?: string;
+  /** Further blocks of the configuration. */
+  readonly config?: string;
   readonly under?: readonly string[];
+  /** The network namespace to run in; nobody waits until it listens there. */
+  readonly inside?: string;
 }
 
 /** Starts nats-server with JetStream and MQTT. */
 export async function startNats(options: NatsOptions = {}): Promise<Nats> {
-  const dir = dataDir('nats');
+  const dir = options.dir ?? dataDir('nats');
+  const host = options.host ?? '127.0.0.1';
   const port = options.port ?? (await freePort());
   const mqttPort = await freePort();
   const file = join(dir, 'nats.conf');
   writeFileSync(
     file,
-    `server_name: bench
-listen: "127.0.0.1:${port}"
+    `server_name: ${options.name ?? 'bench'}
+listen: "${host}:${port}"
 jetstream { store_dir: "${dir}/jetstream"
 ${options.jetstream ?? ''} }
-mqtt { listen: "127.0.0.1:${mqttPort}" }
+mqtt { listen: "${host}:${mqttPort}" }
+${options.config ?? ''}
 `,
   );
-  const [program, ...args] = [...(options.under ?? []), natsServerBinary(), '-c', file];
-  const { child, pid: first } = await launch(program, args, mqttPort);
+  const under = [...inNamespace(options.inside), ...(options.under ?? [])];
+  const [program, ...args] = [...under, natsServerBinary(), '-c', file];
+  const waitPort = options.inside === undefined ? mqttPort : undefined;
+  const { child, pid: first } = await launch(program, args, { host, port: waitPort });
   const pid = options.under === undefined ? first : childOf(first);
   return { pid, dir, port, mqttPort, stop: ending(child, dir, pid) };
+}
+
+/** `ip netns exec` becomes the program that it runs: the pid is the program's. */
+function inNamespace(name: string | undefined): string[] {
+  return name === undefined ? [] : ['ip', 'netns', 'exec', name];
 }
 
 /** Starts mosquitto with persistence, no limit on what is in flight, and TCP_NODELAY. Undefined where it is missing. */
@@ -146,7 +174,9 @@ set_tcp_nodelay true
 ${process.getuid?.() === 0 ? 'user root' : ''}
 `,
   );
-  const { child, pid } = await launch(program, ['-c', join(dir, 'mosquitto.conf')], mqttPort);
+  const { child, pid } = await launch(program, ['-c', join(dir, 'mosquitto.conf')], {
+    port: mqttPort,
+  });
   return { pid, dir, mqttPort, stop: ending(child, dir, pid) };
 }
 
@@ -177,7 +207,7 @@ export function rssMB(pid: number): number {
 async function launch(
   program: string | undefined,
   args: string[],
-  port: number | undefined,
+  { host = '127.0.0.1', port }: { host?: string; port: number | undefined },
 ): Promise<{ child: ChildProcess; pid: number }> {
   const child = spawn(program ?? '', args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
@@ -200,16 +230,16 @@ async function launch(
     `${program} to listen`,
     async () => {
       if (ended) throw new Error(`${program} ended:\n${said}`);
-      return listens(port);
+      return listens(host, port);
     },
     START_MS,
   );
   return { child, pid: child.pid ?? 0 };
 }
 
-function listens(port: number): Promise<boolean> {
+function listens(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, host);
     socket.once('connect', () => {
       socket.destroy();
       resolve(true);

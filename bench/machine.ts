@@ -1,16 +1,32 @@
 // The machine a figure was measured on: without it no figure means anything.
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 
 /** Where the contestants keep their data: BENCH_DIR, or the system's temporary directory. All on one file system. */
 export const DATA_ROOT = process.env['BENCH_DIR'] ?? tmpdir();
 
-/** A fresh directory for one contestant; the caller removes it. */
+const dirs = new Set<string>();
+
+/** A fresh directory for one contestant; the caller removes it, and the end of the process what he has left. */
 export function dataDir(who: string): string {
-  return mkdtempSync(join(DATA_ROOT, `mangrove-bench-${who}-`));
+  const dir = mkdtempSync(join(DATA_ROOT, `mangrove-bench-${who}-`));
+  if (dirs.size === 0) process.once('exit', removeDirs);
+  dirs.add(dir);
+  return dir;
+}
+
+function removeDirs(): void {
+  for (const dir of dirs) {
+    try {
+      // What was killed just now may still be writing.
+      rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+    } catch {
+      console.error(`${dir} is still there`);
+    }
+  }
 }
 
 /** What identifies the machine and the code. */
@@ -28,6 +44,13 @@ export function machine(): object {
     commit: output('git', ['-C', import.meta.dirname, 'describe', '--always', '--dirty']),
     load: loadavg()[0],
   };
+}
+
+/** Whether we are root; where not, says that `what` is not measured. */
+export function isRootFor(what: string): boolean {
+  if (process.getuid?.() === 0) return true;
+  console.error(`${what}: needs root, not measured`);
+  return false;
 }
 
 /** Says so when the data would lie in memory, where a sync costs nothing and no figure of a disk is one. */

@@ -1,17 +1,24 @@
 // Runs every bench, one after the other, and prints one table. `npm run bench` builds nothing: `npm run build` first.
 // `node bench/run.ts mqtt memory` runs some.
 
+import { endOnSignals } from './alone.ts';
 import { machine, warnOfMemoryDisk } from './machine.ts';
 import { jsonLine, table, type Result } from './report.ts';
 
 const BENCHES: Record<string, () => Promise<{ run: () => Promise<Result[]> }>> = {
   append: () => import('./append.ts'),
   mqtt: () => import('./mqtt.ts'),
+  'mqtt-source': () => import('./mqtt-source.ts'),
   'slow-disk': () => import('./slow-disk.ts'),
   memory: () => import('./memory.ts'),
   drain: () => import('./drain.ts'),
+  wan: () => import('./wan.ts'),
+  latency: () => import('./latency.ts'),
+  wear: () => import('./wear.ts'),
+  fleet: () => import('./fleet.ts'),
 };
 
+endOnSignals();
 warnOfMemoryDisk();
 const wanted = process.argv.slice(2);
 const names = wanted.length > 0 ? wanted : Object.keys(BENCHES);

@@ -1,7 +1,9 @@
 // Publishes MQTT QoS 1 as fast as it is acknowledged: pre-built frames, a window in flight on each connection, PUBACKs
 // counted by their bytes. Prints {"rate": messages a second}.
 
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { dataPool, NUMBER_DIGITS, numberAt, type DataKind } from './data.ts';
+import { openMqtt, PUBACK_BYTES, publishFrame } from './mqtt.ts';
 
 export interface MqttPublishOptions {
   readonly port: number;
@@ -14,25 +16,32 @@ export interface MqttPublishOptions {
   readonly topic: string;
   /** Messages a second, spread evenly; as fast as possible without. */
   readonly rate?: number;
+  /** What the data is; `x` without. */
+  readonly data?: DataKind;
+  /** Number the messages of the (only) connection from 0 on, in their data. */
+  readonly numbered?: boolean;
 }
 
-const CONNACK_BYTES = 4;
-const PUBACK_BYTES = 4;
 /** Pre-built frames: packet identifiers 1 to 65,535, again and again. */
 const FRAMES = 65_535;
 
 const options = JSON.parse(process.argv[2] ?? '') as MqttPublishOptions;
 const frame = publishFrame(options.topic, options.dataBytes);
 const frames = Buffer.alloc(frame.bytes.length * FRAMES);
+const kind = options.data ?? 'x';
+const pool = dataPool(kind, options.dataBytes, FRAMES);
 for (let id = 1; id <= FRAMES; id++) {
   const at = (id - 1) * frame.bytes.length;
   frame.bytes.copy(frames, at);
   frames.writeUInt16BE(id, at + frame.idAt);
+  pool.copy(frames, at + frame.idAt + 2, (id - 1) * options.dataBytes, id * options.dataBytes);
 }
 
 const share = Math.ceil(options.count / options.connections);
 const publishers = await Promise.all(
-  Array.from({ length: options.connections }, (_, i) => open(`bench-${process.pid}-${i}`)),
+  Array.from({ length: options.connections }, (_, i) =>
+    openMqtt(options.port, `bench-${process.pid}-${i}`),
+  ),
 );
 const startedMs = performance.now();
 await Promise.all(publishers.map((socket) => publish(socket, share)));
@@ -40,33 +49,12 @@ const seconds = (performance.now() - startedMs) / 1000;
 console.log(JSON.stringify({ rate: (share * options.connections) / seconds, seconds }));
 for (const socket of publishers) socket.destroy();
 
-function publishFrame(topic: string, dataBytes: number): { bytes: Buffer; idAt: number } {
-  const name = Buffer.from(topic);
-  const remaining = 2 + name.length + 2 + dataBytes;
-  const length = remaining < 128 ? [remaining] : [(remaining & 0x7f) | 0x80, remaining >> 7];
-  const head = Buffer.from([0x32, ...length, name.length >> 8, name.length & 0xff]);
-  const bytes = Buffer.concat([head, name, Buffer.alloc(2), Buffer.alloc(dataBytes, 'x')]);
-  return { bytes, idAt: head.length + name.length };
-}
-
-function open(clientId: string): Promise<Socket> {
-  const socket = connect({ port: options.port, host: '127.0.0.1', noDelay: true });
-  const id = Buffer.from(clientId);
-  const connectPacket = Buffer.concat([
-    Buffer.from([0x10, 12 + id.length, 0, 4]),
-    Buffer.from('MQTT'),
-    Buffer.from([4, 2, 0, 0, 0, id.length]),
-    id,
-  ]);
-  socket.write(connectPacket);
-  return new Promise((resolve, reject) => {
-    socket.once('error', reject);
-    socket.once('data', (connack: Buffer) => {
-      if (connack.length !== CONNACK_BYTES || connack[3] !== 0)
-        return reject(new Error(`refused: ${connack.toString('hex')}`));
-      resolve(socket);
-    });
-  });
+/** Numbers `n` frames behind `from`. None of them is still being sent: the window is smaller than the frames are many. */
+function number(from: number, n: number, first: number): void {
+  for (let i = 0; i < n; i++) {
+    const at = (from + i) * frame.bytes.length + frame.idAt + 2 + numberAt(kind);
+    frames.write(String(first + i).padStart(NUMBER_DIGITS, '0'), at, 'latin1');
+  }
 }
 
 function publish(socket: Socket, count: number): Promise<void> {
@@ -77,6 +65,7 @@ function publish(socket: Socket, count: number): Promise<void> {
     for (let left = messages; left > 0;) {
       const from = sent % FRAMES;
       const n = Math.min(left, FRAMES - from);
+      if (options.numbered === true) number(from, n, sent);
       socket.write(frames.subarray(from * size, (from + n) * size));
       sent += n;
       left -= n;

@@ -4,6 +4,7 @@
 
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { dataPool, NUMBER_DIGITS, numberAt, type DataKind } from './data.ts';
 
 const ACK = Buffer.from('"seq":');
 
@@ -18,7 +19,14 @@ export interface NatsPublishOptions {
   readonly dataBytes: number;
   /** Whether each message carries a Nats-Msg-Id. */
   readonly ids: boolean;
+  /** What the data is; `x` without. */
+  readonly data?: DataKind;
+  /** Number the messages from 0 on, in their data. */
+  readonly numbered?: boolean;
 }
+
+/** Different data, again and again. */
+const POOL = 65_535;
 
 const options = JSON.parse(process.argv[2] ?? '') as NatsPublishOptions;
 const socket = connect({ port: options.port, host: '127.0.0.1', noDelay: true });
@@ -49,16 +57,31 @@ async function createStream({ stream, subject }: NatsPublishOptions): Promise<vo
   if (text.includes('"error"')) throw new Error(`the stream was not created: ${text}`);
 }
 
+/** The data of the n-th message, in latin1. */
+function dataSource({ data: kind = 'x', dataBytes, numbered }: NatsPublishOptions) {
+  if (kind === 'x' && numbered !== true) {
+    const data = 'x'.repeat(dataBytes);
+    return () => data;
+  }
+  const pool = dataPool(kind, dataBytes, POOL).toString('latin1');
+  const at = numberAt(kind);
+  return (n: number): string => {
+    const from = (n % POOL) * dataBytes;
+    const number = numbered === true ? String(n).padStart(NUMBER_DIGITS, '0') : '';
+    return `${pool.slice(from, from + at)}${number}${pool.slice(from + at + number.length, from + dataBytes)}`;
+  };
+}
+
 function pump(options: NatsPublishOptions): Promise<void> {
   const { subject, count, window, ids } = options;
-  const data = 'x'.repeat(options.dataBytes);
+  const dataOf = dataSource(options);
   let sent = 0;
   let acked = 0;
   let carry: Buffer = Buffer.alloc(0);
   const fill = (): void => {
     let out = '';
     while (sent < count && sent - acked < window) {
-      sent++;
+      const data = dataOf(sent++);
       const headers = ids ? `NATS/1.0\r\nNats-Msg-Id: ${process.pid}.${sent}\r\n\r\n` : '';
       out += ids
         ? `HPUB ${subject} _INBOX.b ${headers.length} ${headers.length + data.length}\r\n${headers}${data}\r\n`

@@ -22,22 +22,43 @@ export interface StreamInfoAnswer {
     readonly deny_delete?: boolean;
     readonly mirror?: unknown;
     readonly subject_transform?: unknown;
+    readonly sources?: readonly unknown[];
+    /** `_nats.ver` is the version of the server that answers, the stream's leader; servers before 2.11 add nothing. */
+    readonly metadata?: Readonly<Record<string, string>>;
     readonly allow_atomic?: boolean;
+    readonly allow_batched?: boolean;
     readonly allow_msg_ttl?: boolean;
     readonly allow_msg_counter?: boolean;
   };
   readonly state?: { readonly last_seq?: number };
 }
 
-/** Reads the description. Throws a HubError where it is none. */
-export function hubStream(answer: StreamInfoAnswer): HubStream {
+/** The first servers with a fence that names a filter, with atomic batches, with ordered fast ones. */
+const FILTER_FENCE = [2, 11] as const;
+const ATOMIC = [2, 12] as const;
+const BATCHED = [2, 14] as const;
+
+/**
+ * Reads the description; `connected` is the version of the server that we are connected to. Throws a HubError where it
+ * is none.
+ *
+ * What a hub can do is what its stream's leader can, and that may be another version than the server beside us. The
+ * leader writes its version into the description. A copied configuration may bring that line along to a server that
+ * knows nothing of it, so the older of the two counts: a header that a hub does not know, it ignores. (A leader from
+ * before 2.11 that is elected later holds a fence that names a filter against the message's own subject. That is no less
+ * than a fence on the subject: it stops forwarding until the next reading, but lets nothing through.)
+ */
+export function hubStream(answer: StreamInfoAnswer, connected: string): HubStream {
   const { config, created, state } = answer;
   if (config?.name === undefined || created === undefined || state === undefined)
     throw new HubError('retry', 'the hub described the stream incompletely', {
       errCode: LOCAL_ERROR.badAnswer,
     });
   const limit = (value: number | undefined): boolean => (value ?? 0) > 0;
-  const atomic = config.allow_atomic === true;
+  const leader = config.metadata?.['_nats.ver'];
+  const has = (version: readonly [number, number]): boolean =>
+    leader !== undefined && isAtLeast(leader, version) && isAtLeast(connected, version);
+  const atomic = config.allow_atomic === true && has(ATOMIC);
   const unfit = unfitness(config);
   const size = config.max_msg_size ?? -1;
   const consumed = (config.retention ?? 'limits') !== 'limits';
@@ -48,6 +69,9 @@ export function hubStream(answer: StreamInfoAnswer): HubStream {
     subjects: config.subjects ?? [],
     messageBytesMax: size > 0 ? size : Infinity,
     atomic,
+    batched: config.allow_batched === true && has(BATCHED),
+    filterFence: has(FILTER_FENCE),
+    sourced: (config.sources?.length ?? 0) > 0,
     removes:
       limit(config.max_age) ||
       limit(config.max_msgs_per_subject) ||
@@ -57,6 +81,12 @@ export function hubStream(answer: StreamInfoAnswer): HubStream {
     checkpoints: atomic && config.allow_msg_ttl === true && config.deny_delete !== true,
     ...(unfit === undefined ? {} : { unfit }),
   };
+}
+
+/** Whether a version as nats-server writes it is at least `major.minor`. */
+export function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [ofMajor = 0, ofMinor = 0] = version.split('.').map(Number);
+  return ofMajor > major || (ofMajor === major && ofMinor >= minor);
 }
 
 function unfitness(config: NonNullable<StreamInfoAnswer['config']>): HubStream['unfit'] {

@@ -10,7 +10,13 @@ import { nearest } from './suggest.ts';
 const PREFIX = 'MANGROVE_';
 
 /** For the tests and the demo: the nats-server that they run, and where they fetch it. */
-const IGNORED = new Set(['MANGROVE_NATS_SERVER', 'MANGROVE_CACHE', 'MANGROVE_DEBIAN_MIRROR']);
+const IGNORED = new Set([
+  'MANGROVE_NATS_SERVER',
+  'MANGROVE_NATS_SERVER_2_9',
+  'MANGROVE_NATS_SERVER_2_10',
+  'MANGROVE_CACHE',
+  'MANGROVE_DEBIAN_MIRROR',
+]);
 
 /** Set by Kubernetes and Docker links for a service that is called mangrove-something; not meant for us. */
 const SERVICE_LINK = /_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)$/;
@@ -140,7 +146,7 @@ function nodeFromText(kind: Kind<unknown>, secret: boolean, text: string, variab
 
 function reportUnknown(variable: string, targets: Targets, context: Context): void {
   if (IGNORED.has(variable) || SERVICE_LINK.test(variable)) return;
-  const later = /^MANGROVE_(NATS|LEAF|MQTT_(TLS|ACL|WEBSOCKET))(_|$)/.test(variable);
+  const later = /^MANGROVE_(LEAF|MQTT_(TLS|ACL|WEBSOCKET))(_|$)/.test(variable);
   const message = later
     ? 'not available in this version of Mangrove; unset it'
     : `stands for no key, expected MANGROVE_<TABLE>_<KEY>, or MANGROVE_STREAM_<NAME>_<KEY> for a ` +

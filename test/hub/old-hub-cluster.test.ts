@@ -1,0 +1,48 @@
+// A cluster of three nats-servers 2.9.10 with three replicas, while devices publish and a backlog is brought to it:
+// leaders step down, leaders are killed, the majority is gone for longer than the hub remembers IDs.
+
+import { expect, test } from 'vitest';
+import { oldNatsServer } from '../support/old-nats-server.ts';
+import { ClusterRig } from './cluster-rig.ts';
+import { lasting } from './gateway-rig.ts';
+import { EDGE } from './hub-admin.ts';
+import { burst } from './traffic.ts';
+
+const TEST_MS = 120_000;
+/** A late attempt that the log of a cluster still holds comes within this. */
+const WINDOW_MS = 6_000;
+const BACKLOG = 3_000;
+
+const ALONE = { subjects: ['edge.gw7.>'], duplicate_window: 1_000_000_000 };
+const RELAXED = { duplicate_window: WINDOW_MS * 1_000_000 };
+
+test.concurrent.each([
+  ['a chain', 'chain', ALONE, {}],
+  ['one in flight', null, {}, {}],
+  ['a window', 'window', RELAXED, { order: 'relaxed' }],
+] as const)(
+  'three nats-servers 2.9, %s: each message once through changes of leaders',
+  { timeout: TEST_MS },
+  async (_, acceleration, stream, forward) => {
+    const server = { binary: oldNatsServer('2.9') };
+    const config = { ...EDGE, ...stream };
+    await using rig = await ClusterRig.start({ seed: 5, server, stream: config, forward });
+    rig.startTraffic(100);
+    await rig.moved();
+    expect(rig.agent.status()).toMatchObject({ base: 'single', acceleration });
+    for (let round = 0; round < 3; round++) {
+      if (acceleration !== null) await burst(rig.agent, rig.ledger, BACKLOG);
+      await rig.stepDown();
+      await lasting(700);
+    }
+    await rig.moved();
+    if (acceleration !== null) await burst(rig.agent, rig.ledger, BACKLOG);
+    await rig.killLeader(1_000);
+    await rig.moved();
+    if (acceleration !== null) await burst(rig.agent, rig.ledger, BACKLOG);
+    await rig.loseQuorum(WINDOW_MS + 500);
+    await rig.moved();
+    expect(await rig.audit()).toEqual([]);
+    expect(rig.agent.status()).toMatchObject({ refills: 0, problem: null });
+  },
+);

@@ -4,6 +4,10 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { ForwardMark } from './stream-types.ts';
 
+/** A late mark is written with the messages that come this long after the one before: each costs two pages of the disk. */
+const SAVE_MS = 5_000;
+/** And by itself where none come. */
+const SAVE_ALONE_MS = 10_000;
 /** Marks noted per grace: the grace is exact to a twentieth. */
 const SAMPLES = 20;
 
@@ -24,6 +28,12 @@ export class Forwarding {
   readonly #forgetSamples: Statement<[number]>;
   #samples: { ts: number; seq: number }[];
   #changed = false;
+  /** The mark must not be late. */
+  #urgent = false;
+  /** The transaction that is being written has the mark. */
+  #written = false;
+  /** Store time at which the mark was written last. */
+  #savedTs = Number.NEGATIVE_INFINITY;
   /** The mark moved back: the samples in the database are of a hub stream that is lost. */
   #wentBack = false;
   mark: ForwardMark | null;
@@ -55,8 +65,9 @@ export class Forwarding {
     return Math.min(seq, this.mark?.seq ?? 0);
   }
 
-  /** Moves the mark at store time `ts`. */
-  confirm(mark: ForwardMark, ts: number): void {
+  /** Moves the mark at store time `ts`. A `late` one may be written some seconds later: the hub tells where it was. */
+  confirm(mark: ForwardMark, ts: number, late = false): void {
+    this.#urgent ||= !late;
     // A stream made anew that holds something already was filled by a process that could not write it down.
     if (this.mark !== null && mark.hubCreated !== this.mark.hubCreated)
       this.#goBack(mark.id === '' ? mark.seq : 0);
@@ -82,9 +93,26 @@ export class Forwarding {
     this.#wentBack = true;
   }
 
+  /** Whether a transaction at store time `ts` shall write the mark. */
+  due(ts: number): boolean {
+    return this.#isDue(ts, SAVE_MS);
+  }
+
+  /** Whether it has waited too long for a transaction of others. */
+  overdue(ts: number): boolean {
+    return this.#isDue(ts, SAVE_ALONE_MS);
+  }
+
+  #isDue(ts: number, afterMs: number): boolean {
+    // Where it moved back, what the database says is wrong.
+    const urgent = this.#urgent || this.#wentBack;
+    return this.#changed && (urgent || ts - this.#savedTs >= afterMs);
+  }
+
   /** Writes the mark, if it moved; part of a transaction. */
   save(): void {
     if (!this.#changed || this.mark === null) return;
+    this.#written = true;
     const { seq, id, hubSeq, hubCreated } = this.mark;
     this.#saveMark.run(seq, id, hubSeq, hubCreated, this.#streamId);
     if (this.#wentBack) this.#forgetSamples.run(this.#streamId);
@@ -93,7 +121,12 @@ export class Forwarding {
     this.#pruneSamples.run(this.#streamId, this.#samples[0]?.ts ?? 0);
   }
 
-  saved(): void {
+  /** The transaction of store time `ts` is in. */
+  saved(ts: number): void {
+    if (!this.#written) return;
+    this.#written = false;
+    this.#savedTs = ts;
+    this.#urgent = false;
     this.#changed = false;
     this.#wentBack = false;
   }

@@ -96,6 +96,8 @@ export class Store {
   /** A turn has come for what is queued; it waits only for the disk. */
   #due = false;
   #cancelInterval: Cancel | undefined;
+  /** When the last transaction was begun. */
+  #committedMs = Number.NEGATIVE_INFINITY;
 
   #batches: Batch[] = [];
   #committed = 0;
@@ -210,8 +212,11 @@ export class Store {
       this.#cancelInterval = undefined;
       this.#turn();
     };
-    if (this.#options.commitIntervalMs === 0) this.#clock.soon(turn);
-    else this.#cancelInterval = this.#clock.after(this.#options.commitIntervalMs, turn);
+    // Counted from the last commit: who comes alone does not wait.
+    const sinceMs = this.#clock.monotonicMs() - this.#committedMs;
+    const waitMs = this.#options.commitIntervalMs - sinceMs;
+    if (waitMs <= 0) this.#clock.soon(turn);
+    else this.#cancelInterval = this.#clock.after(waitMs, turn);
   }
 
   #turn(): void {
@@ -227,6 +232,7 @@ export class Store {
 
   #commit(): void {
     this.#due = false;
+    this.#committedMs = this.#clock.monotonicMs();
     const participants = [...this.#dirty];
     try {
       this.#transaction(() => participants.forEach((participant) => participant.write()));

@@ -257,6 +257,7 @@ export class Stream implements Participant {
 
   /** Once a second: drops what is older than max_age, and what is still over limits that became smaller. */
   tick(): void {
+    if (this.#forwarding.overdue(this.#parts.timeline.now())) this.#parts.store.queue(this, 0, 0);
     this.keepLimits();
     if (this.config.maxAgeMs === undefined) return;
     const oldestTs = this.#parts.timeline.now() - this.config.maxAgeMs;
@@ -285,12 +286,14 @@ export class Stream implements Participant {
   }
 
   writeRemovals(): void {
-    this.#forwarding.save();
+    // What is deleted must not lie behind the mark that a crash would leave.
+    const removes = this.#totals.changed || this.#totals.due;
+    if (removes || this.#forwarding.due(this.#parts.timeline.now())) this.#forwarding.save();
     this.#retention.write(this.mark?.seq ?? 0);
   }
 
   committed(): (() => void) | undefined {
-    this.#forwarding.saved();
+    this.#forwarding.saved(this.#parts.timeline.now());
     if (this.#writesQueue) this.#subjects.committed();
     this.#retention.committed(this.mark?.seq ?? 0);
     this.#removals.committed();
@@ -411,10 +414,14 @@ export class Stream implements Participant {
 
   // --- forwarding ---
 
-  /** Moves the forwarder's mark; it is written with the next commit. */
-  confirm(mark: ForwardMark): void {
-    this.#forwarding.confirm(mark, this.#parts.timeline.now());
-    this.#parts.store.queue(this, 0, 0);
+  /**
+   * Moves the forwarder's mark. It is written with the next commit; a `late` one with a later one, after 10 s at most: a
+   * start that finds an old mark asks the hub, which must still have what was confirmed since.
+   */
+  confirm(mark: ForwardMark, late = false): void {
+    const ts = this.#parts.timeline.now();
+    this.#forwarding.confirm(mark, ts, late);
+    if (!late || this.#forwarding.overdue(ts)) this.#parts.store.queue(this, 0, 0);
   }
 
   /**

@@ -26,7 +26,9 @@
 //    proves the loss first. A sequence may now be given twice, so 3 asks that a zombie does not outlive such a loss.
 // 7. A local store may lose what it had sent (a restored image, a damaged card). Its epochs tell: an ID of an epoch that
 //    we do not know, or a sequence beyond what we have of one, is not a position of ours. The highest of our own is
-//    looked for in the headers. New messages carry a new epoch, so no old ID shadows them.
+//    looked for in the headers. New messages carry a new epoch, so no old ID shadows them. What such an ID says at the
+//    first reading of a run is history; one that the hub stores later is of a machine that lives, with our name or with
+//    a copy of our store, and we stop. It need not wait for us to write: a busy twin would let no write of ours pass.
 
 import { messageId, parseId, type Origin, type Position } from './hub-message.ts';
 import type { HubStored } from './hub.ts';
@@ -44,6 +46,14 @@ export interface LocalFacts {
   readonly graceSeq: number;
   /** Foreign epochs that the first reading of this run has seen; null while that reading is being judged. */
   readonly tolerated: ReadonlySet<string> | null;
+  /** Where the hub stream was at that reading. */
+  readonly firstLook?: FirstLook | undefined;
+}
+
+export interface FirstLook {
+  /** The hub stream's. */
+  readonly created: string;
+  readonly lastSeq: number;
 }
 
 export interface HubFacts {
@@ -120,6 +130,10 @@ export function reconcile(local: LocalFacts, hub: HubFacts): Verdict {
   if (stranger !== undefined) return { kind: 'conflict', epoch: stranger, id: hub.last?.id ?? '' };
 
   const last = read(hub.last?.id);
+  if (isLive(hub, local.firstLook) && isStrange(last)) {
+    const epoch = parseId(local.origin, hub.last?.id)?.epoch ?? '';
+    return { kind: 'conflict', epoch, id: hub.last?.id ?? '' };
+  }
   const plain =
     hub.last === null || last.kind === 'retired' || (last.kind === 'ours' && !last.beyond);
   const loss = lossOf(local.mark, hub);
@@ -156,6 +170,16 @@ export function reconcile(local: LocalFacts, hub: HubFacts): Verdict {
     return verdict(marked, capped, { kind: 'removed', markSeq: marked });
   }
   return refill(local, hub, { found, marked, why: loss }, verdict);
+}
+
+/** Whether the last message was stored after our first look: its sender lives, and is not what this store once was. */
+function isLive({ created, last }: HubFacts, first: FirstLook | undefined): boolean {
+  return first?.created === created && (last?.seq ?? 0) > first.lastSeq;
+}
+
+/** Not from this store: another epoch, or one that we have a copy of and that has gone on elsewhere. */
+function isStrange(meaning: Meaning): boolean {
+  return meaning.kind === 'foreign' || (meaning.kind === 'ours' && meaning.beyond);
 }
 
 /**

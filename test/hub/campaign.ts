@@ -1,117 +1,163 @@
-// The hub tests for as long as you like: `node test/hub/campaign.ts --rounds N [--seed S]`. One gateway under traffic,
-// faults drawn from the seed, and an audit every ten rounds. Ends with code 1 and the seed at the first finding.
+// The hub tests for as long as you like: one gateway under traffic, a fault a round, drawn from a seed, and an audit every
+// ten rounds. Ends with code 1 and the seed at the first finding.
 
 import { parseArgs } from 'node:util';
-import { freePort } from '../support/nats-server.ts';
 import { randomInt } from '../support/random.ts';
-import { until } from '../support/until.ts';
-import { LONGER_THAN_WINDOW_MS } from './hub-admin.ts';
-import { lasting, Rig } from './rig.ts';
+import { SITUATIONS } from './clones.ts';
+import { ClusterRig } from './cluster-rig.ts';
+import { CLUSTER_FAULTS, Clones, WAN_FAULTS, type Round } from './faults.ts';
+import type { Forward, GatewayRig } from './gateway-rig.ts';
+import { EDGE } from './hub-admin.ts';
+import { Rig } from './rig.ts';
+import { burst } from './traffic.ts';
 
 const AUDIT_EVERY = 10;
+const NOTICED_MAX_MS = 15_000;
+const BACKLOG_BYTES = 200;
+/** Messages stored at once. */
+const BURST = 5_000;
+const CLONES = SITUATIONS.map((situation) => `clone-${situation}`);
 
-type Fault = readonly [name: string, run: (rig: Rig) => Promise<void>];
+const HELP = `node test/hub/campaign.ts [--fault FAULT] [--rounds N] [--seed S] [--mode M] [--order O]
 
-const outageMs = ({ random }: Rig): number => LONGER_THAN_WINDOW_MS + randomInt(random, 3_000);
+  --fault FAULT   what happens, one round each:
+                    behind one server, ${Object.keys(WAN_FAULTS).join(', ')};
+                      wan (the default): any of these
+                    with a cluster of three, ${Object.keys(CLUSTER_FAULTS).join(', ')};
+                      cluster: any of these
+                    a second machine with a copy of the card, ${CLONES.join(', ')};
+                      clone: any of these
+  --rounds N      rounds (20)
+  --seed S        repeats a campaign: the order of faults and their lengths; printed at the start
+  --mode M        mode of [[forward]]: auto, atomic, fast, window (auto)
+  --order O       order of [[forward]]: strict, relaxed (strict); relaxed is audited without the order
+  --rate R        messages a second of each of two devices (300)
+  --backlog N     messages that wait when a fault begins (0): it hits while they are brought to the hub
+  --quorum-ms MS  how long two of three servers are gone (60000)
+`;
 
-const FAULTS: readonly Fault[] = [
-  [
-    'refuse',
-    async (rig) => {
-      await rig.proxy.refuse();
-      rig.proxy.resetAll();
-      await lasting(outageMs(rig));
-    },
-  ],
-  [
-    'resets',
-    async (rig) => {
-      for (let i = 0; i < 20; i++) {
-        rig.proxy.resetAll();
-        await lasting(randomInt(rig.random, 200));
-      }
-    },
-  ],
-  [
-    'black hole',
-    async (rig) => {
-      rig.proxy.blackHole();
-      await lasting(outageMs(rig));
-    },
-  ],
-  [
-    'black hole from the hub',
-    async (rig) => {
-      rig.proxy.blackHole('down');
-      await lasting(outageMs(rig));
-    },
-  ],
-  [
-    'zombie',
-    async (rig) => {
-      const { connects } = rig.link.status();
-      const ms = 2_000 + randomInt(rig.random, 7_000);
-      rig.proxy.delayOld(ms);
-      if (rig.random() < 0.5) rig.link.reconnect('for the campaign');
-      await until('another connection', () => rig.link.status().connects > connects);
-      await lasting(ms);
-    },
-  ],
-  [
-    'cut',
-    async (rig) => {
-      const { connects } = rig.link.status();
-      const up = rig.random() < 0.5;
-      rig.proxy.cutAfter(up ? 'up' : 'down', 1 + randomInt(rig.random, up ? 100_000 : 500));
-      await until('a cut', () => !rig.link.connected || rig.link.status().connects > connects);
-      await rig.proxy.refuse();
-      await lasting(outageMs(rig));
-    },
-  ],
-  [
-    'hub killed',
-    async (rig) => {
-      await rig.hub.kill();
-      await lasting(randomInt(rig.random, 3_000));
-      await rig.hub.restart();
-    },
-  ],
-  [
-    'agent restarted in an outage',
-    async (rig) => {
-      rig.proxy.delayOld(randomInt(rig.random, 5_000));
-      await rig.stopTraffic();
-      await rig.stopAgent();
-      await rig.startAgent();
-      rig.startTraffic(300);
-    },
-  ],
-];
+interface Campaign {
+  readonly rounds: number;
+  readonly seed: number;
+  readonly rate: number;
+  readonly backlog: number;
+  readonly quorumMs: number;
+  readonly forward: Forward;
+}
 
-async function campaign(rounds: number, seed: number): Promise<boolean> {
-  await using rig = await Rig.start({ seed, server: { port: await freePort() } });
-  rig.startTraffic(300);
-  for (let round = 1; round <= rounds; round++) {
-    await rig.confirmed(50);
-    const [name, run] = FAULTS[randomInt(rig.random, FAULTS.length)]!;
-    await run(rig);
-    await rig.proxy.restore();
-    console.log(`round ${round}: ${name}; ${rig.ledger.acked} acknowledged`);
-    if (round % AUDIT_EVERY !== 0 && round !== rounds) continue;
-    const findings = await rig.audit();
+/** One round; returns a remark. */
+type Play = (round: Round) => Promise<string | void>;
+type Audit = () => Promise<string[]>;
+
+async function play(
+  rig: GatewayRig,
+  { rounds, seed, rate, backlog, quorumMs }: Campaign,
+  { run, audit, traffic }: { run: Play; audit: Audit; traffic: boolean },
+): Promise<boolean> {
+  const start = (): void => {
+    if (traffic) rig.startTraffic(rate);
+  };
+  start();
+  for (let number = 1; number <= rounds; number++) {
+    if (traffic) await rig.confirmed(50, 60_000);
+    for (let left = backlog; left > 0; left -= BURST)
+      await burst(rig.agent, rig.ledger, Math.min(left, BURST), { bytes: BACKLOG_BYTES });
+    const remark = await run({ number, rate, quorumMs });
+    console.log(`round ${number}: ${remark ?? ''}; ${rig.ledger.acked} acknowledged`);
+    if (number % AUDIT_EVERY !== 0 && number !== rounds) continue;
+    const findings = await audit();
     if (findings.length > 0) {
-      console.log(`found with --seed ${seed} after ${round} rounds:\n${findings.join('\n')}`);
+      console.log(`found with --seed ${seed} after ${number} rounds:\n${findings.join('\n')}`);
       return false;
     }
-    console.log(`audit: ${rig.ledger.acked} acknowledged, lost 0, duplicated 0`);
-    rig.startTraffic(300);
+    const { base, acceleration, refills } = rig.agent.status();
+    const way = [base, acceleration].filter((one) => one !== null).join(', ');
+    const facts = `${rig.ledger.acked} acknowledged, lost 0, duplicated 0, ${refills} refills`;
+    console.log(`audit: ${facts}, by ${way}`);
+    start();
   }
   return true;
 }
 
+/** Draws one fault of a table, or takes the one that is named. */
+function drawn<R extends GatewayRig>(
+  rig: R,
+  table: Readonly<Record<string, (rig: R, round: Round) => Promise<string | void>>>,
+  only: string | undefined,
+): Play {
+  const names = Object.keys(table);
+  return async (round) => {
+    const name = only ?? names[randomInt(rig.random, names.length)] ?? '';
+    const remark = await table[name]?.(rig, round);
+    return remark === undefined ? name : `${name}, ${remark}`;
+  };
+}
+
+async function campaign(fault: string, order: Campaign): Promise<boolean> {
+  const { seed, forward } = order;
+  const stream = { ...EDGE, allow_batched: true };
+  if (fault === 'clone' || CLONES.includes(fault)) {
+    await using rig = await Rig.start({ seed, forward, stream });
+    const clones = new Clones();
+    const only = SITUATIONS.find((situation) => fault === `clone-${situation}`);
+    const run = (): Promise<string> => clones.round(rig, only);
+    const audit = (): Promise<string[]> => clones.audit(rig);
+    const passed = await play(rig, order, { run, audit, traffic: false });
+    console.log(`noticed after ${Math.round(clones.noticedMaxMs)} ms at most`);
+    return passed && clones.noticedMaxMs <= NOTICED_MAX_MS;
+  }
+  if (fault === 'cluster' || fault in CLUSTER_FAULTS) {
+    await using rig = await ClusterRig.start({ seed, forward, stream });
+    const run = drawn(rig, CLUSTER_FAULTS, fault === 'cluster' ? undefined : fault);
+    return await play(rig, order, { run, audit: () => rig.audit(), traffic: true });
+  }
+  await using rig = await Rig.start({ seed, forward, stream });
+  const draw = drawn(rig, WAN_FAULTS, fault === 'wan' ? undefined : fault);
+  const run: Play = async (round) => {
+    const remark = await draw(round);
+    await rig.proxy.restore();
+    return remark;
+  };
+  return await play(rig, order, { run, audit: () => rig.audit(), traffic: true });
+}
+
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '20' }, seed: { type: 'string' } },
+  options: {
+    fault: { type: 'string', default: 'wan' },
+    rounds: { type: 'string', default: '20' },
+    seed: { type: 'string' },
+    mode: { type: 'string' },
+    order: { type: 'string' },
+    rate: { type: 'string', default: '300' },
+    backlog: { type: 'string', default: '0' },
+    'quorum-ms': { type: 'string', default: '60000' },
+    help: { type: 'boolean', default: false },
+  },
 });
-const seed = Number(values.seed ?? Date.now() % 1_000_000);
-console.log(`seed ${seed}`);
-if (!(await campaign(Number(values.rounds), seed))) process.exitCode = 1;
+const { fault, mode, order } = values;
+const known = [
+  'wan',
+  'cluster',
+  'clone',
+  ...CLONES,
+  ...Object.keys(WAN_FAULTS),
+  ...Object.keys(CLUSTER_FAULTS),
+];
+if (values.help) {
+  console.log(HELP);
+} else if (!known.includes(fault)) {
+  console.error(`unknown fault ${fault}\n\n${HELP}`);
+  process.exitCode = 64;
+} else {
+  const seed = Number(values.seed ?? Date.now() % 1_000_000);
+  console.log(`--fault ${fault} --seed ${seed}`);
+  const passed = await campaign(fault, {
+    rounds: Number(values.rounds),
+    seed,
+    rate: Number(values.rate),
+    backlog: Number(values.backlog),
+    quorumMs: Number(values['quorum-ms']),
+    forward: { mode, order },
+  });
+  if (!passed) process.exitCode = 1;
+}

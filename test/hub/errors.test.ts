@@ -1,75 +1,19 @@
 // A hub that is set up wrong, full, or that will never take one of the messages: each has a defined behaviour and a
 // message for the operator, and each ends without a restart of the agent.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { health } from '../../src/status.ts';
 import { GatewayDir, TestAgent } from '../support/agent.ts';
-import type { LogLine } from '../support/agent-process.ts';
 import { audit, Ledger, verdict } from '../support/audit.ts';
 import { freePort, startNatsServer } from '../support/nats-server.ts';
 import { until } from '../support/until.ts';
 import { EDGE, HubAdmin } from './hub-admin.ts';
+import { Accounts, MISCONFIGURED, NO_CONNECTION, told } from './mishaps.ts';
 import { Rig } from './rig.ts';
 import { burst } from './traffic.ts';
 
 const TEST_MS = 90_000;
-const MISCONFIGURED = 'the hub cannot be forwarded to as it is';
-const NO_CONNECTION = 'no connection to the hub';
-
-/** Resolves with the first line that tells the operator `text`, and a hint that matches. */
-function told(agent: TestAgent, text: string, hint: RegExp): Promise<LogLine> {
-  return until(`"${text}" with ${String(hint)}`, () =>
-    agent.said(text).find((line) => hint.test(line.hint ?? '')),
-  ).catch((error: unknown) => {
-    const lines = agent.log.filter(({ level }) => level >= 40);
-    throw new Error(`${String(error)}; it said ${JSON.stringify(lines.slice(-5))}`);
-  });
-}
-
-/** The users of a test's hub, in a file that can be rewritten between two starts of it. */
-class Accounts {
-  readonly path = mkdtempSync(join(tmpdir(), 'mangrove-accounts-'));
-  readonly passwordFile = join(this.path, 'password');
-  /** What the hub's configuration needs. nats-server looks from its own directory, which is beside this one. */
-  readonly config = `include "../${basename(this.path)}/accounts.conf"`;
-  /** What `[hub]` needs. */
-  readonly login = `user = "gw"\npassword_file = "${this.passwordFile}"`;
-  static readonly admin = { user: 'admin', pass: 'admin' };
-
-  constructor() {
-    this.password('right');
-    this.write();
-  }
-
-  write({ jetstream = true, deny = '' } = {}): void {
-    const permissions = deny === '' ? '' : `, permissions: { publish: { deny: ["${deny}"] } }`;
-    writeFileSync(
-      join(this.path, 'accounts.conf'),
-      `accounts {
-  GW {
-    jetstream: ${jetstream ? 'enabled' : 'disabled'}
-    users: [{ user: gw, password: right${permissions} }, { user: admin, password: admin }]
-  }
-  SYS { users: [{ user: sys, password: sys }] }
-}
-system_account: SYS
-`,
-    );
-  }
-
-  password(text: string): void {
-    writeFileSync(this.passwordFile, `${text}\n`, { mode: 0o600 });
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
-  }
-}
-
 test.concurrent(
   'the hub stream is missing: data waits until it is there',
   { timeout: TEST_MS },
@@ -151,26 +95,6 @@ test.concurrent.each([
   },
 );
 
-test.concurrent.each([
-  ['in batches', true],
-  ['one by one', false],
-])(
-  'the hub stream is full, and then it is given room (%s)',
-  { timeout: TEST_MS },
-  async (_, atomic) => {
-    const stream = { ...EDGE, allow_atomic: atomic, max_msgs: 100 };
-    await using rig = await Rig.start({ stream });
-    await burst(rig.agent, rig.ledger, 60);
-    await rig.agent.drained();
-    await burst(rig.agent, rig.ledger, 60);
-    await told(rig.agent, 'a publish to the hub failed', /no room/);
-    expect(rig.agent.status().rejected).toBe(0);
-    await rig.admin.update('EDGE', { max_msgs: 1_000 });
-    expect(await rig.audit()).toEqual([]);
-    expect(await rig.admin.messages()).toBe(120);
-  },
-);
-
 test.concurrent(
   'the hub stream is sealed, and then another takes its place',
   { timeout: TEST_MS },
@@ -188,40 +112,9 @@ test.concurrent(
   },
 );
 
-test.concurrent.each([
-  ['the gateway may not publish', { deny: 'edge.>' }, /allow this gateway to publish/],
-  [
-    'the gateway may not read back',
-    { deny: '$JS.API.STREAM.MSG.GET.>' },
-    /allow this gateway to publish to "\$JS/,
-  ],
-])('%s, and then all is well', { timeout: TEST_MS }, async (_, wrong, hint) => {
-  using accounts = new Accounts();
-  const port = await freePort();
-  await using rig = await Rig.start({
-    server: { port, config: accounts.config },
-    auth: Accounts.admin,
-    agent: { hub: accounts.login },
-  });
-  await burst(rig.agent, rig.ledger, 10);
-  await rig.agent.drained();
-  await rig.hub.stop();
-  accounts.write(wrong);
-  await rig.hub.restart();
-  await burst(rig.agent, rig.ledger, 10);
-  await told(rig.agent, MISCONFIGURED, hint);
-  expect(rig.agent.status().pending).toBeGreaterThan(0);
-  await rig.hub.stop();
-  accounts.write();
-  await rig.hub.restart();
-  await rig.admin.answers();
-  expect(await rig.audit()).toEqual([]);
-  expect(await rig.admin.messages()).toBe(20);
-});
-
 test.concurrent('the account has no JetStream, and then it has', { timeout: TEST_MS }, async () => {
   using accounts = new Accounts();
-  accounts.write({ jetstream: false });
+  accounts.write({ jetstream: 'disabled' });
   await using rig = await Rig.start({
     stream: null,
     server: { port: await freePort(), config: accounts.config },

@@ -111,6 +111,7 @@ export class HubAdmin {
   /** Everything in the stream, in its order. */
   async readAll(name = 'EDGE'): Promise<HubRecord[]> {
     const found: HubRecord[] = [];
+    await this.answers();
     const { state } = await this.info(name);
     if (state.messages === 0) return found;
     const consumer = await jetstream(this.nc).consumers.get(name);
@@ -123,6 +124,30 @@ export class HubAdmin {
         throw new Error(
           `read ${before} of ${state.messages} messages of ${name}, then no more came`,
         );
+    }
+    return found;
+  }
+
+  /** Makes the consumer `worker` of what is under `filter`; it gets everything, and must acknowledge. */
+  async consumer(filter: string, worker = 'worker', name = 'EDGE'): Promise<void> {
+    await this.api(`CONSUMER.CREATE.${name}.${worker}.${filter}`, {
+      stream_name: name,
+      config: { durable_name: worker, filter_subject: filter, ack_policy: 'explicit' },
+    });
+  }
+
+  /** Takes and acknowledges the next `count` messages of a consumer; the hub then has the acknowledgements. */
+  async consume(count: number, worker = 'worker', name = 'EDGE'): Promise<HubRecord[]> {
+    const found: HubRecord[] = [];
+    const consumer = await jetstream(this.nc).consumers.get(name, worker);
+    while (found.length < count) {
+      const before = found.length;
+      const max_messages = count - found.length;
+      for await (const message of await consumer.fetch({ max_messages, expires: FETCH_MS })) {
+        found.push(hubRecord(message.seq, message.subject, message));
+        await message.ackAck();
+      }
+      if (found.length === before) throw new Error(`consumed ${before} of ${count} messages`);
     }
     return found;
   }

@@ -186,6 +186,6 @@ test.concurrent.each([
       await outage(rig);
     }
     expect(await rig.audit()).toEqual([]);
-    expect(rig.agent.said('the hub stream takes no atomic batches')).toHaveLength(1);
+    expect(rig.agent.said('forwarding one message at a time')).toHaveLength(1);
   },
 );

@@ -1,9 +1,8 @@
-// Either side loses its memory: the gateway's store is an older copy, its stream was deleted and made again, another
-// machine runs from a copied card; the hub's stream was emptied, made again, or rolled back, or forgets by age. Nothing
-// that either still has is lost, nothing is shadowed by an old ID, nothing comes twice, and the operator is told.
+// Either side loses its memory: the gateway's store is an older copy, or its stream was deleted and made again; the hub's
+// stream was emptied, made again, or rolled back, or forgets by age. Nothing that either still has is lost, nothing is
+// shadowed by an old ID, nothing comes twice, and the operator is told.
 
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -11,31 +10,19 @@ import { pino } from 'pino';
 import { Broker } from '../../src/broker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { JetStream } from '../../src/jetstream/jetstream.ts';
-import { GatewayDir, TestAgent } from '../support/agent.ts';
-import { audit, verdict } from '../support/audit.ts';
+import { audit } from '../support/audit.ts';
 import { freePort } from '../support/nats-server.ts';
 import { until } from '../support/until.ts';
 import { AckCutter } from './ack-cutter.ts';
 import { EDGE } from './hub-admin.ts';
+import { copy, replace } from './hub-stores.ts';
 import { Rig } from './rig.ts';
 import { burst } from './traffic.ts';
 
 const TEST_MS = 90_000;
-/** Two machines with one name notice at their first or second batch. */
-const CLONE_ROUNDS_MAX = 500;
 
 const UNKNOWN_EPOCH = 'the hub holds messages of this gateway that this store never had';
 const REFILL = 'the hub lost messages that it had confirmed; sending them again';
-
-/** Copies a directory as an operator does; in a process of its own, because ours may have the database open. */
-function copy(from: string, to: string): void {
-  execFileSync('cp', ['-a', from, to]);
-}
-
-function replace(directory: string, by: string): void {
-  rmSync(directory, { recursive: true });
-  renameSync(by, directory);
-}
 
 /** What the hub holds must be whole once traffic is done, however the sequences run. */
 const RESTORED = { restored: true };
@@ -228,64 +215,6 @@ test.concurrent.each([
       ]);
     } finally {
       rmSync(storeDir, { recursive: true, force: true });
-    }
-  },
-);
-
-test.concurrent(
-  'a second machine runs from a copied card: one of them stops, and nothing of theirs is mixed up',
-  { timeout: TEST_MS },
-  async () => {
-    await using rig = await Rig.start();
-    await burst(rig.agent, rig.ledger, 100);
-    await rig.agent.drained();
-    await rig.proxy.refuse();
-    rig.proxy.resetAll();
-    await burst(rig.agent, rig.ledger, 500, { source: 'both', bytes: 2_000 });
-    await rig.stopAgent();
-    const clone = new GatewayDir();
-    try {
-      copy(rig.dir.dataDir, clone.dataDir);
-      clone.configure({ servers: [rig.proxy.url] });
-      await rig.startAgent();
-      const second = await TestAgent.start(clone);
-      try {
-        await rig.proxy.restore();
-        // Both bring the same backlog, and then each its own.
-        const machines = [rig.agent, second];
-        let loser: TestAgent | undefined;
-        for (let round = 0; loser === undefined && round < CLONE_ROUNDS_MAX; round++) {
-          await burst(rig.agent, rig.ledger, 5, { source: 'first' });
-          await burst(second, rig.ledger, 5, { source: 'second' });
-          loser = machines.find((agent) => agent.status().state === 'conflict');
-        }
-        if (loser === undefined) throw new Error('neither noticed the other');
-        expect(loser.said('another gateway sends under our name')).toMatchObject([
-          { hint: expect.stringContaining('gateway.name') as string },
-        ]);
-        const winner = loser === second ? rig.agent : second;
-        await winner.drained();
-        const source = loser === second ? 'second' : 'first';
-        const excused = (key: string): boolean => key.startsWith(source);
-        const found = await rig.admin.readAll();
-        expect(verdict(audit(rig.ledger, found, { ...RESTORED, excused }))).toEqual([]);
-        // It keeps what it took, until it has a name of its own.
-        const { pending } = loser.status();
-        expect(pending).toBeGreaterThan(0);
-        await loser.stop();
-        const dir = loser === second ? clone : rig.dir;
-        dir.configure({ servers: [rig.proxy.url], name: 'gw8' });
-        const renamed = await TestAgent.start(dir);
-        await renamed.drained();
-        await renamed.stop();
-        const all = await rig.admin.readAll();
-        const theirs = all.filter(({ subject }) => subject.startsWith('edge.gw8.'));
-        expect(theirs).toHaveLength(pending);
-      } finally {
-        await second.stop();
-      }
-    } finally {
-      clone.remove();
     }
   },
 );

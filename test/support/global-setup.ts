@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { natsServerBinary } from './nats-server.ts';
+import { oldNatsServer } from './old-nats-server.ts';
 
 /** Programs of the tests and the Debian package that brings each. */
 const PROGRAMS = {
@@ -23,6 +24,8 @@ export function setup(): void {
   if (missing.length > 0) install(missing);
   // The workers find it without asking again.
   process.env['MANGROVE_NATS_SERVER'] = natsServerBinary();
+  process.env['MANGROVE_NATS_SERVER_2_9'] = oldNatsServer('2.9');
+  process.env['MANGROVE_NATS_SERVER_2_10'] = oldNatsServer('2.10');
 }
 
 function install(missing: [string, string][]): void {

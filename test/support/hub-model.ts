@@ -5,9 +5,11 @@
 import { jetStreamError, type HubError } from '../../sync/hub-error.ts';
 import {
   BATCH_MESSAGES_MAX,
+  type Fence,
   type HubMessage,
   type HubStored,
   type HubStream,
+  type PublishOptions,
 } from '../../sync/hub.ts';
 import { matches } from '../../src/subject.ts';
 
@@ -17,6 +19,10 @@ export interface ModelConfig {
   readonly replicas: 1 | 3;
   readonly duplicateWindowMs: number;
   readonly atomic: boolean;
+  /** Takes fast batches: fast-batch-model.ts. */
+  readonly batched: boolean;
+  /** False is a server before 2.11: a fence that names a filter holds against the message's own subject. */
+  readonly filterFence: boolean;
   readonly ttl: boolean;
   readonly retention: 'limits' | 'workqueue' | 'interest';
   readonly discard: 'old' | 'new';
@@ -32,6 +38,8 @@ export const MODEL_DEFAULTS: ModelConfig = {
   replicas: 1,
   duplicateWindowMs: 120_000,
   atomic: true,
+  batched: false,
+  filterFence: true,
   ttl: true,
   retention: 'limits',
   discard: 'new',
@@ -52,7 +60,7 @@ export interface ModelMessage {
 /** A message as it is published, with the expectations that it carries. */
 export interface Write {
   readonly message: Omit<HubMessage, 'id'> & { readonly id?: string };
-  readonly expected?: { readonly subject: string; readonly seq: number };
+  readonly expected?: Fence;
   readonly expectedStream?: string;
 }
 
@@ -72,8 +80,10 @@ export class HubModel {
   readonly #ids = new Map<string, { seq: number; timeMs: number }>();
   /** Everything stored and not lost, removed or not. */
   #history: ModelMessage[] = [];
+  /** The IDs of everything ever stored. */
+  readonly everStored = new Set<string>();
   /** Literal subjects and filters that proposals under way were checked against (R3). */
-  readonly #inProcess = new Set<string>();
+  readonly #inProcess = new Map<string, number>();
 
   constructor(config: ModelConfig) {
     this.config = config;
@@ -85,6 +95,8 @@ export class HubModel {
       name,
       subjects,
       atomic,
+      batched,
+      filterFence,
       ttl,
       retention,
       discard,
@@ -100,6 +112,9 @@ export class HubModel {
       subjects,
       messageBytesMax: maxMsgSize > 0 ? maxMsgSize : Infinity,
       atomic,
+      batched,
+      filterFence,
+      sourced: false,
       removes: maxAgeMs > 0 || retention !== 'limits' || (discard === 'old' && maxMsgs > 0),
       consumed: retention !== 'limits',
       checkpoints: atomic && ttl,
@@ -147,6 +162,19 @@ export class HubModel {
     return writes.length === 1 ? this.#checkOne(writes, nowMs) : this.#checkBatch(writes, nowMs);
   }
 
+  /** Checks a message of a fast batch; returns the sequence of a duplicate, 0 for one that is not stored yet. */
+  checkFast(write: Write, nowMs: number): number | undefined {
+    this.expire(nowMs);
+    this.#size(write);
+    this.#static(write);
+    const original = this.#duplicate(write.message.id, nowMs);
+    if (original !== undefined) return original;
+    if (this.#inProcess.has(`id ${write.message.id}`)) return 0;
+    this.#fence(write);
+    this.#room(1);
+    return undefined;
+  }
+
   /** Stores what check() has let pass. */
   store(writes: readonly Write[], nowMs: number): ModelAck {
     let seq = 0;
@@ -157,15 +185,20 @@ export class HubModel {
   /** Between check() and store() of an R3 stream: the keys that no other proposal may be checked against. */
   enter(writes: readonly Write[]): string[] {
     const keys = [
-      ...writes.flatMap(({ expected }) => (expected === undefined ? [] : [expected.subject])),
+      ...writes.flatMap(({ expected }) => (expected?.kind === 'filter' ? [expected.filter] : [])),
       ...writes.map(({ message }) => message.subject),
+      ...writes.map(({ message }) => `id ${message.id}`),
     ];
-    for (const key of keys) this.#inProcess.add(key);
+    for (const key of keys) this.#inProcess.set(key, (this.#inProcess.get(key) ?? 0) + 1);
     return keys;
   }
 
   leave(keys: readonly string[]): void {
-    for (const key of keys) this.#inProcess.delete(key);
+    for (const key of keys) {
+      const left = (this.#inProcess.get(key) ?? 0) - 1;
+      if (left > 0) this.#inProcess.set(key, left);
+      else this.#inProcess.delete(key);
+    }
   }
 
   #checkOne([write]: readonly Write[], nowMs: number): ModelAck | undefined {
@@ -177,6 +210,8 @@ export class HubModel {
     if (r1) this.#fence(write);
     const original = this.#duplicate(write.message.id, nowMs);
     if (original !== undefined) return { seq: original, duplicate: true };
+    if (this.#inProcess.has(`id ${write.message.id}`))
+      throw error(10158, 'duplicate message id is in process', 409);
     if (!r1) this.#fence(write);
     this.#room(1);
     return undefined;
@@ -211,10 +246,16 @@ export class HubModel {
       throw error(10166, 'per-message TTL is disabled');
   }
 
-  #fence({ expected }: Write): void {
+  #fence({ expected, message }: Write): void {
     if (expected === undefined) return;
-    if (this.#inProcess.has(expected.subject)) throw error(10164, 'wrong last sequence');
-    const actual = this.last(expected.subject)?.seq ?? 0;
+    // Of a whole stream proposals count as stored, in the order in which they came.
+    let actual = this.lastSeq + this.#proposed();
+    if (expected.kind !== 'stream') {
+      const named = expected.kind === 'filter' && this.config.filterFence;
+      const filter = named ? expected.filter : message.subject;
+      if (this.#inProcess.has(filter)) throw error(10164, 'wrong last sequence');
+      actual = this.last(filter)?.seq ?? 0;
+    }
     if (actual !== expected.seq) throw error(10071, `wrong last sequence: ${actual}`);
   }
 
@@ -223,6 +264,13 @@ export class HubModel {
     return known !== undefined && nowMs - known.timeMs < this.config.duplicateWindowMs
       ? known.seq
       : undefined;
+  }
+
+  /** Messages under way to being stored. */
+  #proposed(): number {
+    let messages = 0;
+    for (const [key, times] of this.#inProcess) if (key.startsWith('id ')) messages += times;
+    return messages;
   }
 
   #isTooLarge({ message }: Write): boolean {
@@ -245,7 +293,10 @@ export class HubModel {
     const message = { seq, subject, id, headerLines, data, timeMs: nowMs };
     this.messages.set(seq, message);
     this.#history.push(message);
-    if (id !== undefined) this.#ids.set(id, { seq, timeMs: nowMs });
+    if (id !== undefined) {
+      this.#ids.set(id, { seq, timeMs: nowMs });
+      this.everStored.add(id);
+    }
     const { discard, maxMsgs } = this.config;
     if (discard === 'old' && maxMsgs > 0)
       for (const oldest of this.messages.keys()) {
@@ -310,4 +361,21 @@ function stored({ seq, subject, id }: ModelMessage): HubStored {
 
 function error(errCode: number, description: string, code = 400): HubError {
   return jetStreamError(code, errCode, description);
+}
+
+/** The expectations of a publish, on the messages that carry them on the wire. */
+export function writesOf(
+  messages: readonly HubMessage[],
+  { stream, fence, checkpoint }: PublishOptions,
+): Write[] {
+  const all: Write[] = messages.map((message, i) =>
+    i === 0 && fence !== undefined ? { message, expected: fence } : { message },
+  );
+  if (checkpoint !== undefined) {
+    const { message, previousSeq } = checkpoint;
+    all.push({ message, expected: { kind: 'subject', seq: previousSeq } });
+  }
+  const [first] = all;
+  if (first !== undefined) all[0] = { ...first, expectedStream: stream };
+  return all;
 }

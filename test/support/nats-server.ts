@@ -1,6 +1,7 @@
 // Starts real nats-servers for tests: one, or a cluster of three, on free loopback ports, with JetStream in a
 // directory of the caller's. kill() is SIGKILL, stop() lets the server shut down; both keep port and directory, so that
-// restart() brings the same server back. A missing binary is a failure, never a skip.
+// restart() brings the same server back. No server outlives the process that started it, however that ends. A missing
+// binary is a failure, never a skip.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,32 +12,62 @@ import { until } from './until.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../scripts/fetch-nats-server.sh');
 
+/** The kernel kills a server with the process that started it, also where that is killed itself. */
+const LEASH = process.platform === 'linux' ? ['setpriv', '--pdeathsig', 'KILL', '--'] : [];
+
+/** A server that shall leave gently tells its clients and leaders to move, waits for them this long, and ends. */
+const LAME_DUCK = 'lame_duck_grace_period: "1s"\nlame_duck_duration: "30s"';
+
 export interface NatsServerOptions {
   /** Default: a free one. */
   readonly port?: number;
   /** Default: a temporary directory, removed by stop(). */
   readonly storeDir?: string;
-  /** Lines for the `jetstream { … }` block, e.g. `sync_interval: always`. */
-  readonly jetstream?: string;
+  /** Lines for the `jetstream { … }` block, e.g. `sync_interval: always`; null for a server without JetStream. */
+  readonly jetstream?: string | null;
   /** Further top-level configuration: accounts, tls, limits. */
   readonly config?: string;
   /** The binary, where it shall not be the one of nats-server.sh. */
   readonly binary?: string;
 }
 
+type Ready = 'streams' | 'server';
+
 export interface NatsServer {
   readonly name: string;
   readonly url: string;
   readonly port: number;
+  /** Where JetStream keeps its streams. */
+  readonly storeDir: string;
+  /** Whether the process lives, also a stopped one (SIGSTOP). */
+  readonly running: boolean;
   /** SIGKILL: what was not synced may be lost with the machine, but not with the process. */
   kill(): Promise<void>;
   /** SIGTERM, and the temporary directory is removed when nothing restarts the server any more: see dispose(). */
   stop(): Promise<void>;
-  /** Starts it again after kill() or stop(), same port, same directory. */
-  restart(): Promise<void>;
+  /** Leaves gently: lame duck mode moves clients and leaders to others, then the server ends. */
+  leave(): Promise<void>;
+  /** The process stands still (or goes on): connections stay open, and nobody answers. */
+  freeze(): void;
+  thaw(): void;
+  /** Other options from the next restart() on. */
+  configure(change: Pick<NatsServerOptions, 'jetstream' | 'config'>): void;
+  /** Reads its configuration again: what configure() changed, or a file that it includes. It takes a moment. */
+  reload(): void;
+  /**
+   * Starts it again after kill() or stop(), same port, same directory. Resolves when it is ready: with all of its
+   * `streams`, or the `server` alone.
+   */
+  restart(ready?: Ready): Promise<void>;
   /** Kills it and removes its temporary directory. */
   dispose(): Promise<void>;
 }
+
+/** A test that fails may leave without dispose(); and not every system has the leash. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
 
 let binary: string | undefined;
 
@@ -52,13 +83,22 @@ export function natsServerBinary(): string {
 /** Ports are drawn below the range that the kernel gives to outgoing connections: those would come in between. */
 const PORTS_FROM = 10_240;
 const PORTS_TO = 32_000;
+/** Processes that test at the same time mostly draw from shares of their own. */
+const SHARES = 16;
+const SHARE = Math.floor((PORTS_TO - PORTS_FROM) / SHARES);
 /** Draws until a free port is found. */
 const DRAWS_MAX = 100;
 
-/** A TCP port of the loopback that was free a moment ago. */
+/** Drawn before: whoever has one may stop listening for a while. */
+const drawn = new Set<number>();
+
+/** A TCP port of the loopback that was free a moment ago; none is given twice. */
 export async function freePort(): Promise<number> {
+  const from = PORTS_FROM + (process.pid % SHARES) * SHARE;
   for (let draw = 0; draw < DRAWS_MAX; draw++) {
-    const port = PORTS_FROM + Math.floor(Math.random() * (PORTS_TO - PORTS_FROM));
+    const port = from + Math.floor(Math.random() * SHARE);
+    if (drawn.has(port)) continue;
+    drawn.add(port);
     if (await isFree(port)) return port;
   }
   throw new Error(`no free port in ${DRAWS_MAX} draws`);
@@ -122,7 +162,8 @@ class Server implements NatsServer {
   readonly name: string;
   readonly url: string;
   readonly port: number;
-  readonly #options: NatsServerOptions;
+  readonly storeDir: string;
+  #options: NatsServerOptions;
   readonly #monitorPort: number;
   readonly #cluster: string;
   readonly #dir: string;
@@ -143,13 +184,18 @@ class Server implements NatsServer {
     this.#monitorPort = monitorPort;
     this.#cluster = cluster;
     this.#dir = mkdtempSync(join(tmpdir(), 'mangrove-nats-'));
+    this.storeDir = options.storeDir ?? join(this.#dir, 'jetstream');
   }
 
-  async restart(): Promise<void> {
+  get running(): boolean {
+    return this.#child !== undefined;
+  }
+
+  async restart(ready: Ready = 'streams'): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.name} is still running`);
-    const child = spawn(this.#options.binary ?? natsServerBinary(), ['-c', this.#configFile()], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const binaryPath = this.#options.binary ?? natsServerBinary();
+    const [program, ...args] = [...LEASH, binaryPath, '-c', this.#configFile()];
+    const child = spawn(program ?? binaryPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     this.#output = '';
     const note = (chunk: Buffer): void => {
@@ -160,11 +206,9 @@ class Server implements NatsServer {
     child.once('exit', () => {
       if (this.#child === child) this.#child = undefined;
     });
-    // A test that fails may leave without dispose(): no server outlives the process that started it.
-    const end = (): void => void child.kill('SIGKILL');
-    process.once('exit', end);
-    child.once('exit', () => process.off('exit', end));
-    await until(`${this.name} to be ready`, () => this.#isReady(), 30_000).catch(
+    running.add(child);
+    child.once('exit', () => running.delete(child));
+    await until(`${this.name} to be ready`, () => this.#isReady(ready), 30_000).catch(
       (error: unknown) => {
         throw new Error(`${String(error)}\n${this.#output}`);
       },
@@ -177,6 +221,27 @@ class Server implements NatsServer {
 
   stop(): Promise<void> {
     return this.#end('SIGTERM');
+  }
+
+  leave(): Promise<void> {
+    return this.#end('SIGUSR2');
+  }
+
+  freeze(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  reload(): void {
+    this.#configFile();
+    this.#child?.kill('SIGHUP');
+  }
+
+  configure(change: Pick<NatsServerOptions, 'jetstream' | 'config'>): void {
+    this.#options = { ...this.#options, ...change };
   }
 
   async dispose(): Promise<void> {
@@ -192,10 +257,11 @@ class Server implements NatsServer {
     await gone;
   }
 
-  async #isReady(): Promise<boolean> {
+  async #isReady(ready: Ready): Promise<boolean> {
     if (this.#child === undefined) throw new Error(`${this.name} ended:\n${this.#output}`);
     try {
-      const answer = await fetch(`http://127.0.0.1:${this.#monitorPort}/healthz`);
+      const what = ready === 'server' ? '?js-server-only=true' : '';
+      const answer = await fetch(`http://127.0.0.1:${this.#monitorPort}/healthz${what}`);
       return answer.ok;
     } catch {
       return false;
@@ -203,19 +269,18 @@ class Server implements NatsServer {
   }
 
   #configFile(): string {
-    const storeDir = this.#options.storeDir ?? join(this.#dir, 'jetstream');
-    mkdirSync(storeDir, { recursive: true });
+    mkdirSync(this.storeDir, { recursive: true });
     const file = join(this.#dir, 'nats.conf');
+    const { jetstream = '', config = '' } = this.#options;
+    const store = `jetstream {\n  store_dir: "${this.storeDir}"\n  ${jetstream ?? ''}\n}`;
     writeFileSync(
       file,
       `server_name: ${this.name}
 listen: "127.0.0.1:${this.port}"
 http: "127.0.0.1:${this.#monitorPort}"
-jetstream {
-  store_dir: "${storeDir}"
-  ${this.#options.jetstream ?? ''}
-}
-${this.#cluster}${this.#options.config ?? ''}
+${jetstream === null ? '' : store}
+${LAME_DUCK}
+${this.#cluster}${config}
 `,
     );
     return file;

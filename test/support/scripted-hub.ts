@@ -5,6 +5,8 @@
 import type { Cancel, Clock } from '../../src/clock.ts';
 import { HubError, localError } from '../../sync/hub-error.ts';
 import type {
+  FastBatch,
+  FastBatchOptions,
   Hub,
   HubAck,
   HubMessage,
@@ -12,40 +14,14 @@ import type {
   HubStream,
   PublishOptions,
 } from '../../sync/hub.ts';
-import {
-  HubModel,
-  MODEL_DEFAULTS,
-  type ModelAck,
-  type ModelConfig,
-  type Write,
-} from './hub-model.ts';
+import { HubModel, MODEL_DEFAULTS, type ModelAck, type Write, writesOf } from './hub-model.ts';
+import { FastBatchModel, type Registered } from './fast-batch-model.ts';
 import { randomInt, type Random } from './random.ts';
+import { killScripted, ScriptedBatch, sealScripted } from './scripted-batch.ts';
+import { ScriptedLine } from './scripted-line.ts';
+import type { Faults, ScriptedHubOptions } from './scripted-options.ts';
 
-/** Probabilities per request, and how late a zombie comes. */
-export interface Faults {
-  lostRequest: number;
-  lostAck: number;
-  /** The request takes effect later, perhaps after a reconnect; nobody hears the answer. */
-  zombie: number;
-  zombieMinMs: number;
-  zombieMaxMs: number;
-}
-
-export interface ScriptedHubOptions {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly config?: Partial<ModelConfig>;
-  /** One way. */
-  readonly latencyMs?: number;
-  /** From a proposal to its commit, on three replicas. */
-  readonly commitMs?: number;
-  readonly timeoutMs?: number;
-  readonly keepAliveMs?: number;
-  readonly reconnectMs?: number;
-  readonly maxPayload?: number;
-  /** The stream is missing at first: stream() fails, or creates it. */
-  readonly missing?: 'create' | 'fail';
-}
+export type { Faults };
 
 interface Call {
   readonly reject: (error: HubError) => void;
@@ -57,6 +33,8 @@ interface Proposal {
   readonly writes: readonly Write[];
   readonly keys: readonly string[];
   readonly done: (result: ModelAck | HubError) => void;
+  /** It is a message of a fast batch. */
+  readonly registered?: Registered;
   cancel: Cancel;
 }
 
@@ -64,6 +42,7 @@ type Effect<T> = (done: (result: T | HubError) => void) => void;
 
 export class ScriptedHub implements Hub {
   readonly model: HubModel;
+  readonly batches: FastBatchModel;
   readonly maxPayload: number;
   readonly faults: Faults = {
     lostRequest: 0,
@@ -97,6 +76,7 @@ export class ScriptedHub implements Hub {
   readonly #reconnectMs: number;
   readonly #listeners = new Set<() => void>();
   readonly #calls = new Set<Call>();
+  readonly line: ScriptedLine;
   #proposals: Proposal[] = [];
   #missing: 'create' | 'fail' | undefined;
   #connected = true;
@@ -112,8 +92,18 @@ export class ScriptedHub implements Hub {
     this.#clock = options.clock;
     this.#random = options.random;
     this.model = new HubModel({ ...MODEL_DEFAULTS, ...options.config });
+    this.batches = new FastBatchModel(this.#fastStore());
     this.#latencyMs = options.latencyMs ?? 5;
     this.#commitMs = options.commitMs ?? 2;
+    this.line = new ScriptedLine({
+      clock: options.clock,
+      random: options.random,
+      faults: this.faults,
+      latencyMs: this.#latencyMs,
+      batches: this.batches,
+      isBlack: () => this.#black,
+      isLeaderless: () => this.#leaderless,
+    });
     this.#timeoutMs = options.timeoutMs ?? 5_000;
     this.#keepAliveMs = options.keepAliveMs ?? 15_000;
     this.#reconnectMs = options.reconnectMs ?? 100;
@@ -145,6 +135,7 @@ export class ScriptedHub implements Hub {
       call.transit?.cancel();
       call.transit = undefined;
     }
+    this.line.swallow();
     this.#cancelBlack();
     this.#cancelBlack = this.#clock.after(this.#keepAliveMs, () => this.#drop('nothing heard'));
   }
@@ -155,14 +146,21 @@ export class ScriptedHub implements Hub {
     const proposals = this.#proposals;
     this.#proposals = [];
     let lost = false;
-    for (const { writes, keys, cancel } of proposals) {
+    const nowMs = this.#clock.monotonicMs();
+    // Most of a fast batch survives.
+    const luck = 0.5 ** (1 + Math.floor(proposals.length / 4));
+    for (const { writes, keys, cancel, registered } of proposals) {
       cancel();
       this.model.leave(keys);
       // A log loses a suffix, never one from the middle.
-      lost ||= this.#random() < 0.5;
+      lost ||= this.#random() < luck;
       if (lost) this.counters.droppedProposals++;
-      else this.#store(writes);
+      else {
+        const ack = this.#store(writes);
+        if (registered !== undefined) this.batches.stored(registered, ack, nowMs, false);
+      }
     }
+    if (this.model.config.replicas === 3) this.batches.changeLeader(nowMs);
     this.#leaderless = true;
     this.#clock.after(electionMs, () => {
       this.#leaderless = false;
@@ -207,6 +205,7 @@ export class ScriptedHub implements Hub {
   }
 
   #forget(): Proposal[] {
+    this.batches.forget();
     for (const { cancel, keys } of this.#proposals) {
       cancel();
       this.model.leave(keys);
@@ -247,6 +246,7 @@ export class ScriptedHub implements Hub {
     this.#connected = false;
     for (const call of this.#calls) this.#strand(call);
     this.#calls.clear();
+    this.line.drop();
     this.#changed();
   }
 
@@ -392,7 +392,9 @@ export class ScriptedHub implements Hub {
   }
 
   publish(messages: readonly HubMessage[], options: PublishOptions): Promise<HubAck> {
-    const all = writes(messages, options);
+    const all = writesOf(messages, options);
+    const [first] = all;
+    if (options.seal !== undefined && first !== undefined) return this.#seal(options.seal, first);
     const timeoutMs = this.#keepAliveMs + (options.patienceMs ?? 0);
     return this.#call((done) => {
       this.counters.publishes++;
@@ -421,14 +423,19 @@ export class ScriptedHub implements Hub {
       return done(error);
     }
     if (this.#zombie) this.counters.zombiesPassed++;
-    if (model.config.replicas === 1) return done(this.#store(all));
+    this.#propose(all, done);
+  }
+
+  #propose(all: readonly Write[], done: Proposal['done'], registered?: Registered): void {
     const proposal: Proposal = {
       writes: all,
-      keys: model.enter(all),
+      keys: this.model.enter(all),
       done,
+      ...(registered === undefined ? {} : { registered }),
       cancel: () => undefined,
     };
     this.#proposals.push(proposal);
+    if (this.model.config.replicas === 1) return this.#commit();
     proposal.cancel = this.#clock.after(this.#commitMs, () => this.#commit());
   }
 
@@ -437,29 +444,51 @@ export class ScriptedHub implements Hub {
     const proposal = this.#proposals.shift();
     if (proposal === undefined) return;
     this.model.leave(proposal.keys);
-    proposal.done(this.#store(proposal.writes));
+    const ack = this.#store(proposal.writes);
+    const { registered } = proposal;
+    if (registered !== undefined)
+      this.batches.stored(registered, ack, this.#clock.monotonicMs(), true);
+    proposal.done(ack);
+  }
+
+  // --- fast batches ---
+
+  openBatch(first: HubMessage, options: FastBatchOptions): Promise<FastBatch> {
+    if (!this.#connected) return Promise.reject(localError('linkDown', this.detail));
+    const post = this.line.post();
+    const batch = new ScriptedBatch(options, post);
+    this.line.onDrop((error) => batch.fail(error));
+    return batch.open(first, this.#clock, this.#keepAliveMs);
+  }
+
+  killBatch(_stream: string, _subject: string, id: string): Promise<void> {
+    if (!this.#connected) return Promise.reject(localError('linkDown', this.detail));
+    const parts = { post: this.line.post(), clock: this.#clock, timeoutMs: this.#keepAliveMs };
+    return killScripted(id, parts, (fail) => this.line.onDrop(fail));
+  }
+
+  #seal(id: string, write: Write): Promise<HubAck> {
+    return this.#call((done) => {
+      if (this.#leaderless) return done(localError('noResponders', 'nobody takes it'));
+      sealScripted(this.batches, { id, write, nowMs: this.#clock.monotonicMs() }, done);
+    }, this.#keepAliveMs);
+  }
+
+  #fastStore(): ConstructorParameters<typeof FastBatchModel>[0] {
+    const { model } = this;
+    return {
+      batched: () => model.config.batched && this.#missing === undefined,
+      check: (write) => {
+        const refusal = this.refuse([write.message as HubMessage], { stream: model.config.name });
+        if (refusal !== undefined) throw refusal;
+        return model.checkFast(write, this.#clock.monotonicMs());
+      },
+      propose: (write, registered) => this.#propose([write], () => undefined, registered),
+    };
   }
 
   #store(all: readonly Write[]): ModelAck {
     this.counters.stored += all.length;
     return this.model.store(all, this.#clock.monotonicMs());
   }
-}
-
-/** The expectations of a publish, on the messages that carry them on the wire. */
-function writes(
-  messages: readonly HubMessage[],
-  { stream, fence, checkpoint }: PublishOptions,
-): Write[] {
-  const expected = { subject: fence.filter, seq: fence.seq };
-  const all: Write[] = messages.map((message, i) =>
-    i === 0 ? { message, expected } : { message },
-  );
-  if (checkpoint !== undefined) {
-    const { message, previousSeq } = checkpoint;
-    all.push({ message, expected: { subject: message.subject, seq: previousSeq } });
-  }
-  const [first] = all;
-  if (first !== undefined) all[0] = { ...first, expectedStream: stream };
-  return all;
 }

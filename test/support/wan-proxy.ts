@@ -93,6 +93,11 @@ export class WanProxy {
     for (const pipe of this.#pipes) pipe.delayUpMs = ms;
   }
 
+  /** As delayOld, from `bytes` more on: what the hub has got of a batch by then is its first part. */
+  delayAfter(bytes: number, ms: number): void {
+    for (const pipe of this.#pipes) pipe.delayAfter = { bytes, ms };
+  }
+
   /** The next connection to pass `bytes` more in `direction` is reset there; the bytes before it arrive. */
   cutAfter(direction: Direction, bytes: number): void {
     this.#cuts.push({ direction, bytes });
@@ -134,6 +139,7 @@ class Pipe {
   #timer: NodeJS.Timeout | undefined;
   #clientEnded = false;
   delayUpMs = 0;
+  delayAfter: { bytes: number; ms: number } | undefined;
   black: Direction[] = [];
   cut: { direction: Direction; bytes: number } | undefined;
   swallowed = false;
@@ -176,6 +182,14 @@ class Pipe {
   }
 
   #up(bytes: Buffer): void {
+    const later = this.delayAfter;
+    if (later !== undefined && bytes.length >= later.bytes) {
+      this.delayAfter = undefined;
+      this.#up(bytes.subarray(0, later.bytes));
+      this.delayUpMs = later.ms;
+      return this.#up(bytes.subarray(later.bytes));
+    }
+    if (later !== undefined) later.bytes -= bytes.length;
     if (this.black.includes('up')) {
       this.swallowed = true;
     } else if (this.delayUpMs > 0 || this.#late.length > 0) {

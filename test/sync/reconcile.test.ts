@@ -244,6 +244,15 @@ describe('an unknown epoch', () => {
     expect(verdict).toMatchObject({ kind: 'ask' });
   });
 
+  test('that was there at the first reading and goes on is of a machine that lives', () => {
+    const facts = local({ tolerated: new Set(['z']), firstLook: { created: 'c1', lastSeq: 1399 } });
+    const conflict = { kind: 'conflict', epoch: 'z', id: 'gw7:telemetry:z:300' };
+    expect(reconcile(facts, hub({ last }))).toEqual(conflict);
+    expect(reconcile(facts, hub({ last: at(1399, 'z:299') }))).toMatchObject({ kind: 'ask' });
+    // In a stream made anew, sequences say nothing of when.
+    expect(reconcile(facts, hub({ last, created: 'c2' }))).toMatchObject({ kind: 'ask' });
+  });
+
   test('found by a scan later in the run is a conflict too', () => {
     const scan = { furthest: null, foreign: new Set(['y']) };
     const verdict = reconcile(local(), hub({ last: at(1300), atMark: null, scan }));
@@ -278,6 +287,23 @@ describe('a store that lost what it had sent', () => {
       mark: { seq: 100, id: 'gw7:telemetry:a:150', hubSeq: 1500 },
     });
     expect(remarks(verdict)).toEqual(['beyond', 'lost ack']);
+  });
+
+  test('sees the machine that it was copied from go on, though no write of its own passes', () => {
+    const twin = {
+      ...facts,
+      tolerated: new Set<string>(),
+      firstLook: { created: 'c1', lastSeq: 1500 },
+    };
+    const atMark = at(900, 'a:90');
+    expect(reconcile(twin, hub({ last: at(1501, 'a:151'), atMark }))).toEqual({
+      kind: 'conflict',
+      epoch: 'a',
+      id: 'gw7:telemetry:a:151',
+    });
+    // Its own, from this process or the one before, are none of a twin's.
+    expect(reconcile(twin, hub({ last: at(1501, 'a:95'), atMark })).kind).toBe('go on');
+    expect(reconcile(twin, hub({ last: at(1501, 'n:101'), atMark })).kind).toBe('go on');
   });
 
   test('never takes a number that it gave out anew for one that it gave out before', () => {

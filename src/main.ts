@@ -24,14 +24,18 @@ import { inForce } from './config/in-force.ts';
 import { JetStream, type Forwards } from './jetstream/jetstream.ts';
 import { setLevel, type Logger } from './log.ts';
 import { ProcessUsage } from './monitor/process-usage.ts';
+import type { NatsListener } from './nats/listener.ts';
+import { natsOptions, natsUsers } from './nats/options.ts';
 import { Roster, type Running } from './roster.ts';
 import { run, type Agent, type Prepared } from './run.ts';
-import { health, jsz, varz, type ForwarderView, type Parts } from './status.ts';
+import { connz, health, jsz, subsz, varz, type ForwarderView, type Parts } from './status.ts';
 
 export type { Agent } from './run.ts';
 
 /** Of the time for a stop, for MQTT clients to get the acknowledgements of what they sent. */
 const MQTT_STOP_MS = 1_500;
+/** The same for NATS clients. */
+const NATS_STOP_MS = 1_000;
 /** The first delay before a broker is dialled again is drawn from this. */
 const SOURCE_RETRY_MS = 500;
 
@@ -74,6 +78,8 @@ class Wiring implements Agent {
   #config: Config;
   #mqtt: MqttListener | undefined;
   #mqttUsers: readonly MqttUser[] = [];
+  #nats: NatsListener | undefined;
+  #natsUsers: ReturnType<typeof natsUsers> = [];
 
   constructor(config: Config, deps: Deps, onFatal: (error: Error) => void) {
     this.#config = config;
@@ -120,6 +126,7 @@ class Wiring implements Agent {
       jetstream: this.#jetstream,
       forwarders: this.#forwarders.parts,
       mqtt: this.#mqtt,
+      nats: this.#nats,
       mqttSources: this.#sources.parts,
       serial: this.#ports.parts,
       hub: this.#hubs.parts[0],
@@ -132,6 +139,7 @@ class Wiring implements Agent {
     await this.#jetstream.start();
     this.#running.push(this.#hubs, this.#forwarders);
     await this.#startMqtt();
+    await this.#startNats();
     this.#running.push(this.#sources, this.#ports);
     for (const each of this.#followers) await each.follow(this.#config);
     await this.#startMonitor();
@@ -146,6 +154,7 @@ class Wiring implements Agent {
   async prepare(next: Config): Promise<Prepared> {
     const { config, needRestart } = inForce(this.#config, next);
     const users = mqttUsers(config);
+    const localUsers = natsUsers(config.nats);
     const streams = changedStreams(this.#config, config);
     const switchStreams =
       streams.length === 0
@@ -160,6 +169,7 @@ class Wiring implements Agent {
           for (const name of await each.release(config)) changed.add(name);
         switchStreams?.();
         if (this.#admitOnly(config, users)) changed.add('mqtt.users');
+        if (this.#admitLocally(config, localUsers)) changed.add('nats.users');
         if (this.#config.log.level !== config.log.level) changed.add('log.level');
         setLevel(this.#deps.log, config.log.level);
         this.#config = config;
@@ -181,6 +191,20 @@ class Wiring implements Agent {
       return false;
     this.#mqtt.admitOnly(users, allowAnonymous);
     this.#mqttUsers = users;
+    return true;
+  }
+
+  /** Whether others may connect by NATS than before, or may do other things. */
+  #admitLocally({ nats }: Config, users: ReturnType<typeof natsUsers>): boolean {
+    if (nats === undefined || this.#nats === undefined) return false;
+    const { allowAnonymous } = nats;
+    if (
+      allowAnonymous === this.#config.nats?.allowAnonymous &&
+      isDeepStrictEqual(users, this.#natsUsers)
+    )
+      return false;
+    this.#nats.admitOnly(users, allowAnonymous);
+    this.#natsUsers = users;
     return true;
   }
 
@@ -210,6 +234,24 @@ class Wiring implements Agent {
     this.#deps.log.info({ address: listener.address }, 'MQTT is listening');
   }
 
+  async #startNats(): Promise<void> {
+    const { nats, gateway } = this.#config;
+    if (nats === undefined) return;
+    const { NatsListener } = await import('./nats/listener.ts');
+    const users = natsUsers(nats);
+    const { serverId } = this.#identity;
+    const listener = new NatsListener(
+      natsOptions(nats, users, { serverId, serverName: gateway.name }),
+      this.#deps,
+    );
+    await listener.start();
+    this.#running.push({ stop: () => listener.stop(NATS_STOP_MS) });
+    this.#nats = listener;
+    this.#natsUsers = users;
+    const { address, websocketAddress } = listener;
+    this.#deps.log.info({ address, websocketAddress }, 'NATS is listening');
+  }
+
   async #startMonitor(): Promise<void> {
     const { monitor: order } = this.#config;
     if (order === undefined) return;
@@ -219,6 +261,8 @@ class Wiring implements Agent {
       health: () => health(this.parts),
       varz: () => varz(this.parts),
       jsz: () => jsz(this.parts),
+      connz: () => connz(this.parts),
+      subsz: () => subsz(this.parts),
     });
     const address = await monitor.start();
     this.#running.push(monitor);
@@ -275,6 +319,8 @@ function changedStreams(before: Config, after: Config): string[] {
 
 interface HubOrder extends HubConfig {
   readonly gateway: string;
+  /** A stream that goes to it. */
+  readonly forwarded: string | undefined;
 }
 
 /** A forwarder is bound to its link: another link needs another forwarder. How long its grace is concerns the stream. */
@@ -284,8 +330,9 @@ interface ForwardOrder extends Omit<ForwardConfig, 'graceMs'> {
   readonly onlyForwarder: boolean;
 }
 
-function hubOrders({ hub, gateway }: Config): HubOrder[] {
-  return hub === undefined ? [] : [{ ...hub, gateway: gateway.name }];
+function hubOrders({ hub, gateway, forwards }: Config): HubOrder[] {
+  const forwarded = forwards[0]?.stream;
+  return hub === undefined ? [] : [{ ...hub, gateway: gateway.name, forwarded }];
 }
 
 function forwardOrders(config: Config): ForwardOrder[] {
@@ -334,9 +381,16 @@ async function startForwarder(
 }
 
 /** The configuration of the hub in the words of the link. */
-function hubConfig({ auth, gateway, ...hub }: HubOrder): NatsHubConfig {
-  const name = `mangrove ${gateway}`;
-  return { ...hub, name, inboxPrefix: `_INBOX.${gateway}`, credentials: credentialsOf(auth) };
+function hubConfig({ auth, gateway, forwarded, ...hub }: HubOrder): NatsHubConfig {
+  const inboxPrefix = `_INBOX.${gateway}`;
+  const subject = `${hub.prefix}.${gateway}.${forwarded}._hello`;
+  return {
+    ...hub,
+    name: `mangrove ${gateway}`,
+    inboxPrefix,
+    credentials: credentialsOf(auth),
+    ...(forwarded === undefined ? {} : { twins: { gateway, inboxPrefix, subject } }),
+  };
 }
 
 function credentialsOf(auth: HubAuth): NatsHubConfig['credentials'] {

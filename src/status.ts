@@ -4,11 +4,15 @@ import type { Health, HealthProblem } from './monitor/health.ts';
 import type { JszInput, StreamSnapshot } from './monitor/jsz.ts';
 import type { ProcessUsage } from './monitor/process-usage.ts';
 import type { VarzInput } from './monitor/varz.ts';
+import type { ConnzInput } from './monitor/connz.ts';
+import type { SubszInput } from './monitor/subsz.ts';
 import type { Broker } from './broker.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import type { JetStream } from './jetstream/jetstream.ts';
 import type { Stream } from './jetstream/stream.ts';
+import type { NatsListener } from './nats/listener.ts';
+import { clientView } from './nats/options.ts';
 import { VERSION } from './version.ts';
 
 /** A sync that takes this long is a card that does not answer. */
@@ -39,17 +43,23 @@ export interface Parts {
   readonly usage: ProcessUsage;
   readonly forwarders: readonly ForwarderView[];
   readonly mqtt: { stats(): { connections: number } & object } | undefined;
+  readonly nats: NatsListener | undefined;
   readonly serial: readonly { stats(): object }[];
   readonly mqttSources: readonly {
     stats(): { readonly name: string; readonly problem: string | null };
   }[];
   readonly hub:
-    | { readonly connected: boolean; readonly detail: string; readonly answers: number }
+    | {
+        readonly connected: boolean;
+        readonly detail: string;
+        readonly answers: number;
+        readonly problem: string | null;
+      }
     | undefined;
 }
 
 /** What keeps the agent from doing its job. A hub that is away does not: the streams wait for it. */
-export function health({ jetstream, forwarders, mqttSources }: Parts): Health {
+export function health({ jetstream, hub, forwarders, mqttSources }: Parts): Health {
   const { store } = jetstream;
   const problems: HealthProblem[] = [];
   if (store.failed !== undefined) {
@@ -70,6 +80,7 @@ export function health({ jetstream, forwarders, mqttSources }: Parts): Health {
       hint: 'check the card, and what else writes to it',
     });
   }
+  if (hub !== undefined && hub.problem !== null) problems.push({ part: 'hub', text: hub.problem });
   for (const forwarder of forwarders) {
     const { problem } = forwarder.status();
     if (problem !== null) problems.push({ part: `hub ${forwarder.stream}`, text: problem });
@@ -93,9 +104,10 @@ export function statusLine(parts: Parts): string {
 }
 
 export function varz(parts: Parts): VarzInput {
-  const { broker, clock, config, jetstream, hub, mqtt, mqttSources, serial } = parts;
+  const { broker, clock, config, jetstream, hub, mqtt, nats, mqttSources, serial } = parts;
   const { store } = jetstream;
-  const connections = mqtt?.stats().connections ?? 0;
+  const local = nats?.stats();
+  const connections = (mqtt?.stats().connections ?? 0) + (local?.connections ?? 0);
   return {
     serverId: parts.serverId,
     serverName: config.gateway.name,
@@ -106,8 +118,10 @@ export function varz(parts: Parts): VarzInput {
     broker: broker.counters,
     subscriptions: broker.subscriptions,
     connections,
+    slowConsumers: local?.slowConsumers,
     sections: {
       mqtt: mqtt?.stats(),
+      nats: local,
       serial: serial.length === 0 ? undefined : serial.map((port) => port.stats()),
       mqttSources:
         mqttSources.length === 0 ? undefined : mqttSources.map((source) => source.stats()),
@@ -117,6 +131,7 @@ export function varz(parts: Parts): VarzInput {
           : {
               connected: hub.connected,
               detail: hub.detail,
+              problem: hub.problem,
               forwards: parts.forwarders.map((forwarder) => ({
                 stream: forwarder.stream,
                 ...forwarder.status(),
@@ -131,6 +146,17 @@ export function varz(parts: Parts): VarzInput {
       },
     },
   };
+}
+
+/** The NATS clients: those of MQTT have no /connz in nats-server's sense, and are in /varz. */
+export function connz({ nats, clock, serverId }: Parts): ConnzInput {
+  const clients = nats === undefined ? [] : [...nats.connections].map(clientView);
+  return { serverId, wallMs: clock.wallMs(), nowMs: clock.monotonicMs(), clients };
+}
+
+export function subsz({ broker, serverId, clock }: Parts): SubszInput {
+  const { subscriptions, cachedSubjects } = broker;
+  return { serverId, wallMs: clock.wallMs(), subscriptions, cachedSubjects };
 }
 
 export function jsz(parts: Parts): JszInput {

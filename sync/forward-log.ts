@@ -3,6 +3,7 @@
 
 import type { Clock } from '../src/clock.ts';
 import { RepeatGuard, type Logger } from '../src/log.ts';
+import type { Choice } from './choose-way.ts';
 import { LOCAL_ERROR, type HubError } from './hub-error.ts';
 import type { Origin } from './hub-message.ts';
 import type { HubStream } from './hub.ts';
@@ -27,6 +28,7 @@ export class ForwardLog {
   readonly #guard: RepeatGuard;
   readonly #said = new Set<string>();
   #failing = false;
+  #way = '';
   #sent = 0;
   #sinceMs: number;
 
@@ -44,13 +46,6 @@ export class ForwardLog {
     const level = this.#said.has('checked') ? 'debug' : 'info';
     this.#said.add('checked');
     this.#log[level]({ stream, hub_stream: hub.name, pending }, 'forwarding to the hub');
-    this.#once(!hub.atomic, 'atomic', () => {
-      const hint = `set allow_atomic on the hub stream ${hub.name} (nats-server 2.12 or later)`;
-      this.#log.warn(
-        { stream, hint },
-        'the hub stream takes no atomic batches: one message at a time',
-      );
-    });
     this.#once(hub.removes && !hub.checkpoints, 'checkpoints', () => {
       const hint = `set allow_atomic and allow_msg_ttl on the hub stream ${hub.name}, and deny_delete = false`;
       this.#log.warn(
@@ -58,6 +53,43 @@ export class ForwardLog {
         'the hub stream removes messages and keeps no checkpoint: what it removes while the link is down may be sent twice',
       );
     });
+  }
+
+  /** The way that was chosen, when it is another one than before. */
+  way({ base, acceleration, order, why }: Choice): void {
+    const way = `${base} ${acceleration} ${order} ${why}`;
+    if (this.#way === way) return;
+    this.#way = way;
+    const facts = { stream: this.#stream, base, acceleration, order, why };
+    if (order === 'relaxed')
+      this.#log.warn(
+        { ...facts, hint: 'give this gateway a hub stream of its own, or upgrade the hub to 2.12' },
+        'forwarding without the promise of order: exactly once holds only inside the duplicate window of the hub stream',
+      );
+    else if (base === 'single' && acceleration === null)
+      this.#log.warn(
+        { ...facts, hint: 'set allow_atomic on the hub stream (nats-server 2.12 or later)' },
+        'forwarding one message at a time',
+      );
+    else this.#log.info(facts, 'the way to the hub');
+  }
+
+  /** An accelerator failed; the base goes on. */
+  fellBack(acceleration: string, error: HubError, restMs: number): void {
+    const { message, errCode } = error;
+    this.#guard.run(`fell back ${errCode}`, (times) =>
+      this.#log.info(
+        {
+          stream: this.#stream,
+          acceleration,
+          error: message,
+          err_code: errCode,
+          times,
+          rest_ms: restMs,
+        },
+        'going on without acceleration for a while',
+      ),
+    );
   }
 
   sent(messages: number): void {
@@ -99,7 +131,7 @@ export class ForwardLog {
   setAside(seq: number, reason: string): void {
     const stream = this.#stream;
     const hint =
-      'it stays in the stream dead_letter (docs/operations.md says how to read it); a gap record takes its place at the hub';
+      'it stays in the stream dead_letter (docs/operations/incidents.md says how to read it); a gap record takes its place at the hub';
     this.#guard.run('set aside', (times) =>
       this.#log.warn(
         { stream, seq, reason, times, hint },
@@ -126,7 +158,7 @@ export class ForwardLog {
     );
   }
 
-  checkpointsNotDeleted(error: unknown): void {
+  checkpointsNotDeleted({ message: error }: HubError): void {
     this.#once(true, 'not deleted', () =>
       this.#log.warn(
         {

@@ -1,26 +1,29 @@
-// Brings one local stream to the hub: one publish in flight, each fenced, each begun from what the hub was last known to
-// hold. reconcile.ts has the argument why every entry arrives once and in order; this file keeps its rules:
-// an attempt whose outcome is unknown is followed by a reading, never by a second try, and `confirm` is called
-// only for what the hub has acknowledged or shown.
+// Brings one local stream to the hub: connects, reads back what the hub holds, chooses a way, sends, and after any doubt
+// begins again with the reading. reconcile.ts has the argument why every entry arrives once and in order; the ways
+// (stop-and-wait.ts, fast-drain.ts, chain.ts, window.ts) keep its rules, and `confirm` is called only for what the hub has
+// acknowledged or shown.
 
-import { assert } from '../src/assert.ts';
 import { delay, type Clock } from '../src/clock.ts';
 import type { Logger } from '../src/log.ts';
 import { PublishError } from '../src/message.ts';
 import type { Entry } from '../src/jetstream/stream-types.ts';
 import { Backoff, type Random } from './backoff.ts';
-import type { Batch, BatchLimits } from './batch.ts';
 import { BatchSize } from './batch-size.ts';
 import { Checkpoints } from './checkpoints.ts';
+import { chooseWay, type Choice, type Wishes } from './choose-way.ts';
+import { FastLane } from './fast-lane.ts';
 import { ForwardLog } from './forward-log.ts';
+import type { ForwardState } from './forward-state.ts';
 import type { ForwarderState, ForwarderStatus } from './forwarder-status.ts';
-import { HubError, isExplained, LOCAL_ERROR, localError } from './hub-error.ts';
-import { filterOf, positionOf, type Origin } from './hub-message.ts';
-import type { Hub, HubAck, HubStream } from './hub.ts';
+import { HubError, localError } from './hub-error.ts';
+import { positionOf, type Origin, type Position } from './hub-message.ts';
+import type { Hub } from './hub.ts';
 import type { LocalStream } from './local-stream.ts';
-import { ReadAhead } from './read-ahead.ts';
 import { readBack } from './read-back.ts';
-import { markOf, type LocalFacts } from './reconcile.ts';
+import { markOf, type FirstLook, type LocalFacts } from './reconcile.ts';
+import { StopAndWait } from './stop-and-wait.ts';
+import type { Errand, Progress, Sent } from './way.ts';
+import { readWindow, type WindowReading } from './window-reading.ts';
 
 /** The first delay after a failure is drawn from this. */
 const RETRY_BASE_MS = 200;
@@ -28,9 +31,7 @@ const RETRY_MAX_MS = 15_000;
 /** What only an operator can mend is looked at again at most this late after he did. */
 const RECHECK_BASE_MS = 1_000;
 const RECHECK_MAX_MS = 30_000;
-/** Refusals of one message alone, each with the hub's stream looked at again, until it is set aside. */
-const REFUSALS = { explained: 2, unexplained: 3 } as const;
-/** stop() waits this long for the publish in flight. */
+/** stop() waits this long for what is in flight. */
 const STOP_MS = 2_000;
 
 export interface ForwarderOptions {
@@ -38,6 +39,11 @@ export interface ForwarderOptions {
   readonly prefix: string;
   readonly hubStream: string;
   readonly stream: LocalStream;
+  /** What of a way must survive a restart. */
+  readonly state: ForwardState;
+  readonly wishes: Wishes;
+  /** A hub that makes no progress for this long with many messages in flight is given up. */
+  readonly silenceMs: number;
 }
 
 export interface ForwarderParts {
@@ -47,13 +53,6 @@ export interface ForwarderParts {
   readonly random: Random;
 }
 
-/** Where a run of publishes stands. */
-interface Progress {
-  afterSeq: number;
-  fenceSeq: number;
-  readonly stream: HubStream;
-}
-
 export class Forwarder {
   readonly #options: ForwarderOptions;
   readonly #origin: Origin;
@@ -61,12 +60,14 @@ export class Forwarder {
   readonly #clock: Clock;
   readonly #log: ForwardLog;
   readonly #size = new BatchSize();
-  readonly #ahead: ReadAhead;
   readonly #checkpoints: Checkpoints;
+  readonly #base: StopAndWait;
+  readonly #fast: FastLane;
   readonly #retry: Backoff;
   readonly #recheck: Backoff;
   readonly #stopped = new AbortController();
   readonly #counters = {
+    steps: 0,
     sentMsgs: 0,
     sentBytes: 0,
     batches: 0,
@@ -83,22 +84,26 @@ export class Forwarder {
   #state: ForwarderState = 'stopped';
   #detail = '';
   #problem: string | null = null;
+  #choice: Choice | undefined;
+  /** The hub stream removes nothing by itself. */
+  #hubKeeps = false;
   #wake: () => void = () => undefined;
   /** The link was down since the last reading began, if only for a moment: the hub may be another one than it was. */
   #linkLost = false;
   #tolerated: ReadonlySet<string> | null = null;
-  /** The entry whose publish failed last, how often in a row it was refused alone, and by what. */
-  #head = { seq: 0, refusals: 0, errCode: 0 };
+  #firstLook: FirstLook | undefined;
 
   constructor(options: ForwarderOptions, { hub, clock, log, random }: ForwarderParts) {
-    const { gateway, prefix, stream } = options;
+    const { gateway, prefix, stream, hubStream } = options;
     this.#options = options;
     this.#origin = { prefix, gateway, stream: stream.name };
     this.#hub = hub;
     this.#clock = clock;
-    this.#ahead = new ReadAhead(this.#origin, stream, clock);
     this.#log = new ForwardLog(stream.name, clock, log);
-    this.#checkpoints = new Checkpoints(this.#origin, options.hubStream, hub, this.#log);
+    this.#checkpoints = new Checkpoints(this.#origin, hubStream, hub, this.#log);
+    const errand = this.#errand();
+    this.#base = new StopAndWait(errand, this.#checkpoints);
+    this.#fast = new FastLane(errand, this.#log, options, random);
     this.#retry = new Backoff({ baseMs: RETRY_BASE_MS, capMs: RETRY_MAX_MS }, random);
     this.#recheck = new Backoff({ baseMs: RECHECK_BASE_MS, capMs: RECHECK_MAX_MS }, random);
   }
@@ -107,10 +112,10 @@ export class Forwarder {
     this.#running ??= this.#run();
   }
 
-  /** Lets the publish in flight end, for 2 s at most, and confirms nothing after that. */
+  /** Lets what is in flight end, for 2 s at most, and confirms nothing after that. */
   async stop(): Promise<void> {
     this.#stopped.abort();
-    this.#ahead.drop();
+    this.#base.drop();
     this.#wake();
     const late = new AbortController();
     await Promise.race([this.#running, delay(this.#clock, STOP_MS, late.signal)]);
@@ -121,14 +126,20 @@ export class Forwarder {
 
   status(): ForwarderStatus {
     const { mark, durableSeq } = this.#options.stream;
+    const { base, acceleration, order, why } = this.#choice ?? {};
     return {
       state: this.#state,
       detail: this.#detail,
       problem: this.#problem,
+      base: base ?? null,
+      acceleration: acceleration ?? null,
+      order: order ?? this.#options.wishes.order,
+      why: why ?? '',
       confirmedSeq: mark?.seq ?? 0,
       hubSeq: mark?.hubSeq ?? 0,
       pending: Math.max(0, durableSeq - (mark?.seq ?? 0)),
       ...this.#counters,
+      ...this.#fast.counters,
     };
   }
 
@@ -137,6 +148,7 @@ export class Forwarder {
   }
 
   #enter(state: ForwarderState, detail = ''): void {
+    this.#counters.steps++;
     this.#state = state;
     this.#detail = detail;
     if (state === 'misconfigured' || state === 'conflict') this.#problem = detail;
@@ -186,8 +198,9 @@ export class Forwarder {
   /** Asks the hub where to go on. Undefined: not at all, because of a conflict or stop(). */
   async #readBack(): Promise<Progress | undefined> {
     if (this.#over) return undefined;
-    const { hubStream, stream } = this.#options;
+    const { hubStream, stream, state } = this.#options;
     this.#enter(this.#tolerated === null ? 'checking' : 'reading back');
+    await this.#fast.settle();
     const { stream: hub, verdict } = await readBack(this.#hub, hubStream, this.#origin, () =>
       this.#localFacts(),
     );
@@ -199,156 +212,102 @@ export class Forwarder {
       return undefined;
     }
     this.#tolerated ??= verdict.foreign;
-    if (verdict.mark !== null) stream.confirm(verdict.mark);
-    for (const remark of verdict.remarks) {
+    this.#firstLook ??= { created: hub.created, lastSeq: hub.lastSeq };
+    const facts = { hub: this.#hub, origin: this.#origin, local: stream, state };
+    const found: WindowReading = await readWindow(facts, hub, verdict);
+    if (this.#over) return undefined;
+    const { afterSeq, fenceSeq, mark, remarks, ahead } = found;
+    if (mark !== null) stream.confirm(mark);
+    for (const remark of remarks) {
       if (remark.kind === 'refill') this.#counters.refills++;
       this.#log.remark(remark);
     }
     this.#checkpoints.readBack(hub, verdict.checkpointSeq);
-    this.#log.checked(hub, stream.durableSeq - verdict.afterSeq);
-    return { afterSeq: verdict.afterSeq, fenceSeq: verdict.fenceSeq, stream: hub };
+    this.#log.checked(hub, stream.durableSeq - afterSeq);
+    this.#hubKeeps = !hub.removes;
+    this.#choice = chooseWay(hub, this.#origin, this.#options.wishes);
+    this.#log.way(this.#choice);
+    return { afterSeq, fenceSeq, stream: hub, ahead };
   }
 
   #localFacts(): LocalFacts {
     const { mark, firstSeq, durableSeq, graceSeq } = this.#options.stream;
     const epochs = this.#options.stream.epochs();
-    const tolerated = this.#tolerated;
-    return { origin: this.#origin, epochs, mark, firstSeq, durableSeq, graceSeq, tolerated };
+    const seen = { tolerated: this.#tolerated, firstLook: this.#firstLook };
+    return { origin: this.#origin, epochs, mark, firstSeq, durableSeq, graceSeq, ...seen };
   }
 
   /** Sends what is there and what comes, until the hub must be read again or stop(). */
   async #forward(progress: Progress): Promise<void> {
-    this.#ahead.drop();
+    this.#base.drop();
     while (!this.#over) {
       if (this.#linkLost) throw localError('linkDown', this.#hub.detail);
-      const batch = this.#ahead.take(progress.afterSeq, this.#limits(progress));
-      if (batch === undefined) {
-        this.#enter('caught up');
-        this.#log.caughtUp();
-        await this.#happening();
-        continue;
-      }
-      this.#enter('forwarding');
-      if ('tooLarge' in batch) await this.#setAside(batch.tooLarge.entry, batch.tooLarge.reason);
-      else if ((await this.#send(batch, progress)) === 'read back') return;
+      if (this.#options.stream.durableSeq > progress.afterSeq) this.#enter('forwarding');
+      const step = await this.#step(progress);
+      if (step === 'read back') return;
+      if (step === 'sent') continue;
+      this.#enter('caught up');
+      this.#log.caughtUp();
+      await this.#happening();
     }
   }
 
-  #limits({ stream, fenceSeq }: Progress): BatchLimits {
-    const messages = Math.min(this.#size.messages, this.#checkpoints.messagesMax);
+  async #step(progress: Progress): Promise<'nothing' | 'sent' | 'read back'> {
+    const choice = this.#choice;
+    const fast = choice === undefined ? undefined : await this.#fast.step(choice, progress);
+    if (fast !== undefined) return fast;
+    const step = await this.#base.step(progress, this.#fast.killed);
+    if (step === 'sealed') await this.#fast.sealed();
+    if (step === 'sent' || step === 'sealed') this.#fast.released();
+    return step === 'sealed' ? 'sent' : step;
+  }
+
+  /** What the ways of sending work with. */
+  #errand(): Errand {
+    const { hubStream, stream } = this.#options;
     return {
-      messages: stream.atomic ? messages : 1,
-      bytes: this.#size.bytes,
-      messageBytesMax: Math.min(this.#hub.maxPayload, stream.messageBytesMax),
-      fenceBytes:
-        this.#options.hubStream.length + filterOf(this.#origin).length + String(fenceSeq).length,
+      origin: this.#origin,
+      hubStream,
+      stream,
+      hub: this.#hub,
+      clock: this.#clock,
+      size: this.#size,
+      stopped: this.#stopped.signal,
+      linkLost: () => this.#linkLost,
+      confirm: (last, hubSeq, created) => this.#confirm(last, hubSeq, created),
+      sent: (counts) => this.#sent(counts),
+      setAside: (entry, reason) => this.#setAside(entry, reason),
     };
   }
 
-  /** Publishes one batch and confirms it. Throws a HubError when back-off shall come before the reading. */
-  async #send(batch: Batch, progress: Progress): Promise<'go on' | 'read back'> {
-    const { entries, messages, bytes, single } = batch;
-    const { hubStream, stream } = this.#options;
-    const tail = entries.at(-1);
-    assert(tail !== undefined, 'a batch is not empty');
-    const last = positionOf(tail);
-    // After a refusal it is tried quite alone: the checkpoint may be what the hub does not take.
-    const bare = single || this.#head.refusals > 0;
-    const checkpoint = bare ? undefined : this.#checkpoints.next(last);
-    const sentMs = this.#clock.monotonicMs();
-    let ack: HubAck;
-    try {
-      const publishing = this.#hub.publish(messages, {
-        stream: hubStream,
-        fence: { filter: filterOf(this.#origin), seq: progress.fenceSeq },
-        patienceMs: this.#size.patienceMs(messages.length, bytes),
-        ...(checkpoint === undefined ? {} : { checkpoint }),
-      });
-      this.#ahead.prepare(last.seq, this.#limits(progress));
-      ack = await publishing;
-    } catch (error) {
-      this.#ahead.drop();
-      if (!(error instanceof HubError) || this.#over) throw error;
-      return this.#failed(error, batch);
-    }
-    // After stop() the store may be closed. What the hub has stored is found by the next start.
-    if (this.#closed) return 'read back';
-    stream.confirm(markOf(this.#origin, last, ack.seq, progress.stream.created));
-    this.#succeeded(batch, this.#clock.monotonicMs() - sentMs);
-    if (ack.duplicate) {
-      // The hub has had it before, so it counts; but what is last there now only a reading can tell.
-      this.#counters.duplicates++;
-      return 'read back';
-    }
-    progress.afterSeq = last.seq;
-    progress.fenceSeq = ack.seq;
-    if (checkpoint !== undefined) this.#checkpoints.acknowledged(ack.seq);
-    return 'go on';
+  #confirm(last: Position, hubSeq: number, hubCreated: string): boolean {
+    if (this.#closed) return false;
+    // Where the hub keeps what it has, a start that finds an old mark learns there where we were: it may be late.
+    const late = this.#hubKeeps && this.#options.state.value.window === null;
+    this.#options.stream.confirm(markOf(this.#origin, last, hubSeq, hubCreated), late);
+    return true;
   }
 
-  #succeeded({ entries, messages, bytes }: Batch, elapsedMs: number): void {
-    this.#size.acknowledged(bytes, elapsedMs);
+  #sent({ messages, bytes, gaps, duplicates = 0 }: Sent): void {
+    this.#counters.steps++;
     this.#problem = null;
     this.#retry.reset();
     this.#recheck.reset();
-    this.#head = { seq: 0, refusals: 0, errCode: 0 };
     this.#counters.batches++;
-    this.#counters.sentMsgs += messages.length;
+    this.#counters.sentMsgs += messages;
     this.#counters.sentBytes += bytes;
-    for (const entry of entries) if (entry.kind === 'gap') this.#counters.gaps++;
-    this.#log.sent(messages.length);
-  }
-
-  /** What to do about a publish that failed; throws the error where it shall be waited for first. */
-  async #failed(error: HubError, { entries, messages }: Batch): Promise<'go on' | 'read back'> {
-    const { kind, errCode } = error;
-    const [head] = entries;
-    assert(head !== undefined, 'a batch is not empty');
-    const { seq } = positionOf(head);
-    const again = this.#head.seq === seq && this.#head.errCode === errCode;
-    this.#head = { seq, errCode, refusals: again ? this.#head.refusals : 0 };
-    if (kind === 'poison') return this.#refused(error, head, messages.length);
-    if (errCode === LOCAL_ERROR.timeout || errCode === LOCAL_ERROR.linkDown)
-      this.#size.unanswered(messages.length);
-    // The hub does not say which message of a batch it could not take.
-    if (errCode === 10176 && again) this.#size.refused(messages.length);
-    // Known IDs refuse a whole batch, and too many gateways at once every batch: one message needs neither.
-    if ((errCode === 10201 || errCode === 10210) && again) this.#size.alone();
-    // The fence moved: consumers removed the last message, or somebody was faster. Look at once, but only once.
-    if (errCode === 10071 && !again) return 'read back';
-    throw error;
-  }
-
-  /** The hub will not take a message: find out which, look at the hub once more, then set it aside. */
-  async #refused(error: HubError, head: Entry, messages: number): Promise<'go on' | 'read back'> {
-    if (messages > 1) {
-      // Nothing of the batch was stored, and the fence still says so.
-      this.#size.refused(messages);
-      return 'go on';
-    }
-    const explained = isExplained(error.errCode);
-    this.#head.refusals++;
-    if (this.#head.refusals >= (explained ? REFUSALS.explained : REFUSALS.unexplained)) {
-      await this.#setAside(head, error.message);
-      return 'go on';
-    }
-    if (explained) return 'read back';
-    throw error;
+    this.#counters.gaps += gaps;
+    this.#counters.duplicates += duplicates;
+    this.#log.sent(messages);
   }
 
   /** Moves one message out of the way into the dead-letter stream; waits for as long as that has no room. */
   async #setAside(entry: Entry, reason: string): Promise<void> {
     const { seq } = positionOf(entry);
-    if (entry.kind === 'gap')
-      throw new HubError('configuration', `the hub does not take a gap record: ${reason}`, {
-        errCode: LOCAL_ERROR.unfitStream,
-        hint: 'a gap record is some 400 bytes: raise max_msg_size of the hub stream',
-      });
     while (!this.#over) {
       try {
         await this.#options.stream.deadLetter(seq, reason);
         this.#counters.rejected++;
-        this.#head = { seq: 0, refusals: 0, errCode: 0 };
         return this.#log.setAside(seq, reason);
       } catch (error) {
         if (!(error instanceof PublishError)) throw error;
@@ -359,20 +318,26 @@ export class Forwarder {
     }
   }
 
-  /** Waits before the hub is read again. */
+  /** Waits before the hub is read again; a new link ends the wait, for what was wrong may have gone with the old one. */
   async #recover(error: HubError): Promise<void> {
     if (this.#over) return;
     this.#counters.retries++;
     if (!this.#hub.connected) {
       this.#log.failed(error, 0);
       this.#size.reconnected();
+      this.#fast.restart();
       return;
     }
     const configuration = error.kind === 'configuration';
     const waitMs = Math.max(1, (configuration ? this.#recheck : this.#retry).nextMs());
     const hint = error.hint === undefined ? '' : ` (${error.hint})`;
     this.#enter(configuration ? 'misconfigured' : 'backing off', error.message + hint);
+    if (error.standing) this.#problem = error.message + hint;
     this.#log.failed(error, waitMs);
-    await delay(this.#clock, waitMs, this.#stopped.signal);
+    const over = new AbortController();
+    const signal = AbortSignal.any([this.#stopped.signal, over.signal]);
+    const cancel = this.#hub.onChange(() => over.abort());
+    await delay(this.#clock, waitMs, signal);
+    cancel();
   }
 }

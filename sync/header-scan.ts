@@ -7,7 +7,8 @@ import { HubError, LOCAL_ERROR, localError } from './hub-error.ts';
 import type { HubStored } from './hub.ts';
 import type { JetStreamApi } from './jetstream-api.ts';
 import type { Reply } from './nats-connection.ts';
-import { noResponders, randomToken, type NatsLink } from './nats-link.ts';
+import { noResponders, type NatsLink } from './nats-link.ts';
+import { randomToken } from './random-token.ts';
 
 /** Messages asked for at a time. */
 const PAGE_MESSAGES = 500;

@@ -71,6 +71,7 @@ function refused(name: string, error: HubError): HubError {
   return new HubError(kind, `the hub did not create the stream ${name}: ${error.message}`, {
     errCode: error.errCode,
     hint,
+    standing: kind === 'configuration' || error.standing,
     cause: error,
   });
 }

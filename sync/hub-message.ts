@@ -77,13 +77,11 @@ export function checkpoint(origin: Origin, last: Position): HubMessage {
 }
 
 function storedMessage(origin: Origin, message: StoredMessage): HubMessage {
-  const time = `Mangrove-Time: ${rfc3339(message.timeMs)}\r\nMangrove-Time-Quality: ${
-    message.timeSynced ? 'synced' : 'unsynced'
-  }\r\n`;
+  const time = timeLines(message.timeMs, message.timeSynced);
   return {
     subject: `${origin.prefix}.${origin.gateway}.${origin.stream}.${message.subject}`,
     id: messageId(origin, message),
-    headerLines: time + renamedLines(message.headers),
+    headerLines: message.headers === undefined ? time : time + renamedLines(message.headers),
     data: message.data,
   };
 }
@@ -125,14 +123,17 @@ function renamedLines(block: Buffer | undefined): string {
   return /(?:^|\n)nats-/i.test(lines) ? lines.replace(/(^|\n)(?=nats-)/gi, '$1Mangrove-') : lines;
 }
 
-let lastMs = Number.NaN;
-let lastText = '';
+let last = { ms: Number.NaN, synced: false, lines: '' };
 
-/** RFC 3339 with milliseconds, UTC. Consecutive messages often share their millisecond. */
+/** The header lines for a message's time. Consecutive messages often share their millisecond, and then the string. */
+function timeLines(ms: number, synced: boolean): string {
+  if (ms === last.ms && synced === last.synced) return last.lines;
+  const lines = `Mangrove-Time: ${rfc3339(ms)}\r\nMangrove-Time-Quality: ${synced ? 'synced' : 'unsynced'}\r\n`;
+  last = { ms, synced, lines };
+  return lines;
+}
+
+/** RFC 3339 with milliseconds, UTC. */
 function rfc3339(ms: number): string {
-  if (ms !== lastMs) {
-    lastMs = ms;
-    lastText = new Date(Math.min(Math.max(Math.trunc(ms) || 0, 0), LAST_TIME_MS)).toISOString();
-  }
-  return lastText;
+  return new Date(Math.min(Math.max(Math.trunc(ms) || 0, 0), LAST_TIME_MS)).toISOString();
 }

@@ -11,7 +11,8 @@ export interface LocalStream {
   readonly mark: ForwardMark | null;
   epochs(): readonly Epoch[];
   read(afterSeq: number, max: number, bytesMax: number): Entry[];
-  confirm(mark: ForwardMark): void;
+  /** Moves the mark; a `late` one may be on the disk some seconds later. */
+  confirm(mark: ForwardMark, late?: boolean): void;
   onDurable(fn: () => void): Cancel;
   deadLetter(seq: number, reason: string): Promise<void>;
 }

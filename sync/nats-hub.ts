@@ -5,25 +5,40 @@ import type { Cancel, Clock } from '../src/clock.ts';
 import { headerValue } from '../src/headers.ts';
 import type { Logger } from '../src/log.ts';
 import type { Random } from './backoff.ts';
+import { TwinWatch, type TwinWatchOptions } from './twin-watch.ts';
 import { HeaderScan } from './header-scan.ts';
 import { HubError, LOCAL_ERROR, localError } from './hub-error.ts';
-import type { Hub, HubAck, HubMessage, HubStored, HubStream, PublishOptions } from './hub.ts';
+import type {
+  FastBatch,
+  FastBatchOptions,
+  Hub,
+  HubAck,
+  HubMessage,
+  HubStored,
+  HubStream,
+  PublishOptions,
+} from './hub.ts';
+import { NatsFastBatch } from './fast-batch.ts';
+import { killBatch } from './kill-batch.ts';
 import { createHubStream } from './hub-create.ts';
-import { headerBlocks, publishAnswer } from './hub-publish.ts';
-import { hubStream, type StreamInfoAnswer } from './hub-stream.ts';
+import { headerBlocks, publishAnswer, sealAnswer, sealTokens } from './hub-publish.ts';
+import { hubStream, isAtLeast, type StreamInfoAnswer } from './hub-stream.ts';
 import { JetStreamApi } from './jetstream-api.ts';
-import { NatsLink, randomToken, type LinkConfig, type LinkParts } from './nats-link.ts';
+import { NatsLink, type LinkConfig, type LinkParts } from './nats-link.ts';
+import { randomToken } from './random-token.ts';
 
 /** Publishes without an answer on a link that lives, until another server is tried: ours may be cut off from its cluster. */
 const UNANSWERED_MAX = 3;
-/** The first hub whose fences may name a filter, and that takes a header for what it is only by its whole name. */
-const OLDEST: readonly [number, number] = [2, 11];
+/** The first hub that gives a consumer its filter by subject, and reads the next message under one. Tried with 2.9.10. */
+const OLDEST: readonly [number, number] = [2, 9];
 
 export interface NatsHubConfig extends LinkConfig {
   /** First token of the subjects at the hub. */
   readonly prefix: string;
   /** Create the stream where it is missing. */
   readonly create: boolean;
+  /** Where to look for other machines of this name; undefined: nowhere. */
+  readonly twins?: TwinWatchOptions;
 }
 
 interface MessageAnswer {
@@ -37,6 +52,7 @@ export class NatsHub implements Hub {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #random: Random;
+  readonly #twins: TwinWatch | undefined;
   #creating: Promise<void> | undefined;
   #unanswered = 0;
 
@@ -47,6 +63,7 @@ export class NatsHub implements Hub {
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#random = parts.random;
+    if (config.twins !== undefined) this.#twins = new TwinWatch(this.#link, config.twins, parts);
   }
 
   start(): void {
@@ -54,7 +71,13 @@ export class NatsHub implements Hub {
   }
 
   stop(): Promise<void> {
+    this.#twins?.stop();
     return this.#link.stop();
+  }
+
+  /** What only an operator can mend. */
+  get problem(): string | null {
+    return this.#twins?.present === true ? 'another machine is connected under our name' : null;
   }
 
   get connected(): boolean {
@@ -63,6 +86,11 @@ export class NatsHub implements Hub {
 
   get detail(): string {
     return this.#link.detail;
+  }
+
+  /** Grows with every answer of the hub, and while a late one still comes in. */
+  get answers(): number {
+    return this.#link.counters.answers;
   }
 
   get maxPayload(): number {
@@ -99,7 +127,7 @@ export class NatsHub implements Hub {
   async stream(name: string): Promise<HubStream> {
     this.#refuseOldHub();
     try {
-      return hubStream(await this.#api.request<StreamInfoAnswer>(`STREAM.INFO.${name}`));
+      return await this.#describe(name);
     } catch (error) {
       if (!(error instanceof HubError) || error.errCode !== 10059) throw error;
       const { prefix, create } = this.#config;
@@ -112,7 +140,7 @@ export class NatsHub implements Hub {
     // Several local streams may find it missing at once.
     this.#creating ??= this.#create(name).finally(() => (this.#creating = undefined));
     await this.#creating;
-    return hubStream(await this.#api.request<StreamInfoAnswer>(`STREAM.INFO.${name}`));
+    return await this.#describe(name);
   }
 
   lastBySubject(stream: string, filter: string): Promise<HubStored | null> {
@@ -151,6 +179,7 @@ export class NatsHub implements Hub {
         covers: (denied) => all.some(({ subject }) => subject === denied),
         timeoutMs: this.#config.keepAliveMs,
         patienceMs: options.patienceMs,
+        ...(options.seal === undefined ? {} : { tokens: sealTokens(options.seal) }),
         send: (connection, reply) => {
           for (let n = 1; n <= last; n++) {
             const message = all[n - 1];
@@ -159,7 +188,10 @@ export class NatsHub implements Hub {
             connection.publish(message.subject, message.data, blocks[n - 1], answer);
           }
         },
-        receive: (reply, n) => publishAnswer(reply, n, last),
+        receive: (reply, n) =>
+          options.seal === undefined
+            ? publishAnswer(reply, n, last)
+            : sealAnswer(reply, options.fence?.seq ?? 0),
       });
       this.#unanswered = 0;
       // The next fence is the last message under the filter, which the checkpoint is not.
@@ -168,6 +200,25 @@ export class NatsHub implements Hub {
       this.#noteUnanswered(error);
       throw error;
     }
+  }
+
+  async openBatch(first: HubMessage, options: FastBatchOptions): Promise<FastBatch> {
+    try {
+      const batch = await NatsFastBatch.open(this.#link, first, options, (expired) =>
+        this.#clock.after(this.#config.keepAliveMs, () =>
+          expired(localError('timeout', 'the hub does not open a fast batch')),
+        ),
+      );
+      this.#unanswered = 0;
+      return batch;
+    } catch (error) {
+      this.#noteUnanswered(error);
+      throw error;
+    }
+  }
+
+  killBatch(_stream: string, subject: string, id: string): Promise<void> {
+    return killBatch(this.#link, this.#clock, { id, subject, timeoutMs: this.#config.keepAliveMs });
   }
 
   #noteUnanswered(error: unknown): void {
@@ -180,12 +231,16 @@ export class NatsHub implements Hub {
 
   #refuseOldHub(): void {
     const version = this.#link.connection?.version;
-    if (version === undefined) return;
-    const [major = 0, minor = 0] = version.split('.').map(Number);
-    if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return;
+    if (version === undefined || isAtLeast(version, OLDEST)) return;
     throw localError('hubTooOld', `the hub is nats-server ${version}`, {
-      hint: `upgrade it to ${OLDEST.join('.')} or later, better 2.15: older ones have no fence that names a filter`,
+      hint: `upgrade it to ${OLDEST.join('.')} or later, better 2.15; data waits meanwhile`,
     });
+  }
+
+  async #describe(name: string): Promise<HubStream> {
+    const answer = await this.#api.request<StreamInfoAnswer>(`STREAM.INFO.${name}`);
+    // After the answer: it came over this connection, and none is an old server.
+    return hubStream(answer, this.#link.connection?.version ?? '');
   }
 
   async #create(name: string): Promise<void> {

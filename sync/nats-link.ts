@@ -4,10 +4,12 @@
 import { delay, type Cancel, type Clock } from '../src/clock.ts';
 import { RepeatGuard, type Logger } from '../src/log.ts';
 import { Backoff, type Random } from './backoff.ts';
-import { readCredentials, type Credentials } from './credentials.ts';
+import { deadline } from './deadline.ts';
+import { readCredentials, readTls, type Credentials, type TlsFiles } from './credentials.ts';
 import { HubError, localError } from './hub-error.ts';
 import { inboxDenied, linkError, type LinkError } from './link-error.ts';
-import { dial, type LinkConnection, type Reply, type TlsFiles } from './nats-connection.ts';
+import { randomToken } from './random-token.ts';
+import { dial, type LinkConnection, type Reply } from './nats-connection.ts';
 
 /** The longest time to set up a connection: name, TCP, TLS and login. */
 const DIAL_MS = 10_000;
@@ -15,18 +17,16 @@ const DIAL_MS = 10_000;
 const RECONNECT_BASE_MS = 500;
 /** A connection that lasted this long was a good one: the next delays begin anew. */
 const GOOD_MS = 10_000;
-/** Requests under way at once; a forwarder has three at most. */
-const PENDING_MAX = 1_024;
-/** A request is not late while this much still comes in per timeout: a large answer on a slow line. */
-const SLOW_ANSWER_BYTES = 512;
-/** Times that a deadline may be put off, so that no request lives for ever. */
-const EXTENSIONS_MAX = 60;
-
+/** Requests under way at once: a forwarder with a chain or a window has 500, and the link room for eight of them. */
+const PENDING_MAX = 4_096;
 export interface LinkConfig {
   readonly servers: readonly string[];
   /** Shown in the hub's connection list. */
   readonly name: string;
   readonly credentials?: Credentials | undefined;
+  /** Answers of the hub go to subjects under this (`_INBOX`): with one of its own, no other gateway need hear them. */
+  readonly inboxPrefix?: string;
+  /** Undefined: no TLS, unless the server asks for it, or its URL says tls:// */
   readonly tls?: TlsFiles | undefined;
   /** A hole in the WAN is noticed within this time. */
   readonly keepAliveMs: number;
@@ -52,6 +52,28 @@ export interface Exchange<T> {
   readonly patienceMs?: number | undefined;
   /** Deliveries of a consumer are expected: they carry the stream's subjects, so it needs a subscription of its own. */
   readonly deliveries?: boolean;
+  /** Further tokens that the one reply subject must have; they too need a subscription of its own. */
+  readonly tokens?: string | undefined;
+}
+
+/** A long exchange with subjects of its own. */
+export interface Conversation {
+  /** Token that its reply subjects begin with, behind the inbox of the connection. */
+  readonly id: string;
+  /** The subjects it publishes to, for a denial by the hub. */
+  readonly covers: (subject: string) => boolean;
+  /** Given each reply. Must not throw. */
+  readonly receive: (reply: Reply) => void;
+  /** Called when the connection has ended, or the hub denies a subject. */
+  readonly fail: (error: HubError) => void;
+}
+
+/** What a conversation may use until it calls end(). */
+export interface Line {
+  readonly connection: LinkConnection;
+  /** Reply subjects are this and further tokens. */
+  readonly inbox: string;
+  end(): void;
 }
 
 interface Pending {
@@ -76,7 +98,8 @@ export class NatsLink {
   #nextId = 0;
   #nextServer: number;
   #detail = 'not started';
-  readonly counters = { connects: 0, failures: 0 };
+  /** `answers` counts replies, and the looks at a late one that still moves. */
+  readonly counters = { connects: 0, failures: 0, answers: 0 };
 
   constructor(config: LinkConfig, { clock, log, random }: LinkParts) {
     this.#config = config;
@@ -176,41 +199,42 @@ export class NatsLink {
       },
     });
     try {
-      if (exchange.deliveries === true) {
-        const inbox = `${this.#inbox}.${id}.1`;
+      if (exchange.deliveries === true || exchange.tokens !== undefined) {
+        const inbox = `${this.#inbox}.${id}.${exchange.tokens ?? '1'}`;
         unsubscribe = connection.subscribe(inbox, (reply) => this.#deliver(id, 1, reply));
         exchange.send(connection, () => inbox);
       } else {
         exchange.send(connection, (n) => `${this.#inbox}.${id}-${n}`);
       }
-      cancel = this.#deadline(connection, exchange.timeoutMs + patient, fail);
+      const timeoutMs = exchange.timeoutMs + patient;
+      const looked = (): void => void this.counters.answers++;
+      cancel = deadline(this.#clock, connection.wire, { timeoutMs, looked, expired: fail });
     } catch (error) {
       fail(asHubError(error));
     }
     return promise;
   }
 
-  /** Calls `fail` after `timeoutMs`, but later while the request is still being sent or the answer still comes in. */
-  #deadline(
-    connection: LinkConnection,
-    timeoutMs: number,
-    fail: (error: HubError) => void,
-  ): Cancel {
-    let extensions = 0;
-    let received = connection.wire.receivedBytes();
-    let unsent = connection.wire.unsentBytes();
-    const look = (): void => {
-      const nowReceived = connection.wire.receivedBytes();
-      const nowUnsent = connection.wire.unsentBytes();
-      const moving =
-        nowReceived - received >= SLOW_ANSWER_BYTES || (nowUnsent > 0 && nowUnsent < unsent);
-      received = nowReceived;
-      unsent = nowUnsent;
-      if (moving && extensions++ < EXTENSIONS_MAX) cancel = this.#clock.after(timeoutMs, look);
-      else fail(localError('timeout', `no answer from the hub within ${timeoutMs} ms`));
+  /** Begins a conversation, which lasts until end() or its connection's end. Throws a HubError. */
+  converse({ id, covers, receive, fail }: Conversation): Line {
+    const connection = this.#connection;
+    if (connection === undefined)
+      throw localError('linkDown', `no connection to the hub: ${this.#detail}`);
+    if (this.#pending.size >= PENDING_MAX)
+      throw localError('timeout', 'too many requests to the hub are under way');
+    const inbox = `${this.#inbox}.${id}`;
+    const unsubscribe = connection.subscribe(`${inbox}.>`, (reply) => {
+      this.counters.answers++;
+      receive(reply);
+    });
+    const pending = { covers, receive: () => undefined, reject: fail };
+    this.#pending.set(inbox, pending);
+    const end = (): void => {
+      if (this.#pending.get(inbox) !== pending) return;
+      this.#pending.delete(inbox);
+      unsubscribe();
     };
-    let cancel = this.#clock.after(timeoutMs, look);
-    return () => cancel();
+    return { connection, inbox, end };
   }
 
   async #run(): Promise<void> {
@@ -225,12 +249,15 @@ export class NatsLink {
 
   /** One connection from dialling to its end; returns how long it lasted in ms. */
   async #connectOnce(): Promise<number> {
-    const { servers, credentials, name, tls, keepAliveMs } = this.#config;
+    const { servers, credentials, name, keepAliveMs } = this.#config;
     const server = servers[this.#nextServer++ % servers.length] ?? '';
     const { signal } = this.#stopped;
     let connection: LinkConnection;
     try {
-      const secret = await readCredentials(credentials);
+      const exposed = (file: string, mode: string): void => this.#exposed(file, mode);
+      const secret = await readCredentials(credentials, exposed);
+      const files = this.#config.tls ?? (/^tls:/i.test(server) ? {} : undefined);
+      const tls = files === undefined ? undefined : await readTls(files, exposed);
       connection = await dial(
         {
           server,
@@ -258,7 +285,8 @@ export class NatsLink {
 
   /** Subscribes to the replies. Returns why there can be none: without them the link is of no use. */
   async #login(connection: LinkConnection): Promise<LinkError | undefined> {
-    this.#inbox = `_INBOX.${randomToken(this.#random)}`;
+    const { inboxPrefix = '_INBOX' } = this.#config;
+    this.#inbox = `${inboxPrefix}.${randomToken(this.#random)}`;
     let denied = false;
     connection.subscribe(
       `${this.#inbox}.*`,
@@ -277,14 +305,14 @@ export class NatsLink {
     signal.removeEventListener('abort', stop);
     if (error !== undefined) return error;
     connection.onDenied = (subject) => this.#denied(subject);
-    return denied ? inboxDenied(connection.server) : undefined;
+    return denied ? inboxDenied(connection.server, `${inboxPrefix}.>`) : undefined;
   }
 
   #up(connection: LinkConnection): void {
     this.#connection = connection;
     this.counters.connects++;
-    const { server, version } = connection;
-    this.#log.info({ server, version }, 'connected to the hub');
+    const { server, version, encrypted } = connection;
+    this.#log.info({ server, version, encrypted }, 'connected to the hub');
     this.#changed();
   }
 
@@ -314,6 +342,13 @@ export class NatsLink {
     });
   }
 
+  #exposed(file: string, mode: string): void {
+    this.#guard.run(`exposed ${file}`, (times) => {
+      const hint = `chmod 600 ${file}`;
+      this.#log.warn({ file, mode, times, hint }, 'a secret for the hub can be read by others');
+    });
+  }
+
   #receive(reply: Reply): void {
     const [id = '', n = ''] = reply.subject.slice(this.#inbox.length + 1).split('-');
     this.#deliver(id, Number(n), reply);
@@ -322,6 +357,7 @@ export class NatsLink {
   /** Must not throw: it runs inside the library's parser. */
   #deliver(id: string, n: number, reply: Reply): void {
     const pending = this.#pending.get(id);
+    this.counters.answers++;
     try {
       pending?.receive(reply, n);
     } catch (error) {
@@ -346,15 +382,6 @@ export function noResponders(subject: string): HubError {
   return localError('noResponders', `nobody at the hub takes "${subject}"`, {
     hint: 'the hub stream has no leader just now, or JetStream is not enabled for this account',
   });
-}
-
-const LETTERS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
-
-/** 22 letters: no two connections or batches share one. */
-export function randomToken(random: Random): string {
-  let token = '';
-  for (let i = 0; i < 22; i++) token += LETTERS[Math.floor(random() * LETTERS.length)] ?? '0';
-  return token;
 }
 
 function asHubError(error: unknown): HubError {

@@ -7,6 +7,7 @@ import { Forwarder } from '../../sync/forwarder.ts';
 import { NatsHub } from '../../sync/nats-hub.ts';
 import { MemoryStream } from '../support/memory-stream.ts';
 import { seededRandom } from '../support/random.ts';
+import { forwarderOptions } from '../support/forwarder-options.ts';
 import { until } from '../support/until.ts';
 import { HubView } from './hub.ts';
 import { StandInHub } from './stand-in-hub.ts';
@@ -45,7 +46,7 @@ test('a forwarder brings a backlog to it once and in order, over a lost link', a
   const stream = new MemoryStream('telemetry');
   stream.publishMany(2_500);
   const forwarder = new Forwarder(
-    { gateway: 'gw7', prefix: 'edge', hubStream: 'EDGE', stream },
+    forwarderOptions(stream),
     { hub, ...parts },
   );
   forwarder.start();
@@ -60,7 +61,10 @@ test('a forwarder brings a backlog to it once and in order, over a lost link', a
 
 test('a write behind another position than it believes is refused, whole', async () => {
   await hub.stream('EDGE');
-  const fence = (seq: number) => ({ stream: 'EDGE', fence: { filter: 'edge.gw7.S.>', seq } });
+  const fence = (seq: number) => ({
+    stream: 'EDGE',
+    fence: { kind: 'filter' as const, filter: 'edge.gw7.S.>', seq },
+  });
   const message = (n: number) => ({
     subject: 'edge.gw7.S.a',
     id: `gw7:S:e:${n}`,

@@ -6,12 +6,15 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { headerValue } from '../../src/headers.ts';
 import { matches } from '../../src/subject.ts';
 import { HubError } from '../../sync/hub-error.ts';
-import { BATCH_MESSAGES_MAX } from '../../sync/hub.ts';
+import { BATCH_MESSAGES_MAX, type Fence } from '../../sync/hub.ts';
 import { HubModel, MODEL_DEFAULTS, type ModelMessage, type Write } from '../support/hub-model.ts';
 import { encodeMessage, PAYLOAD_BYTES_MAX, WireReader, type ClientOp } from './nats-wire.ts';
 
 /** Batches begun and not committed; beyond it the oldest is given up, as nats-server gives them up after 10 s. */
 const OPEN_BATCHES_MAX = 16;
+
+/** The level of nats-server whose answers it gives. */
+const VERSION = '2.12.0';
 
 type Pub = ClientOp & { op: 'pub' };
 
@@ -69,8 +72,7 @@ export class StandInHub {
     const info = {
       server_id: 'STANDIN',
       server_name: 'stand-in',
-      // The level of nats-server whose answers it gives.
-      version: '2.12.0',
+      version: VERSION,
       proto: 1,
       headers: true,
       jetstream: true,
@@ -232,6 +234,7 @@ export class StandInHub {
         storage: 'memory',
         allow_atomic: atomic,
         allow_msg_ttl: ttl,
+        metadata: { '_nats.ver': VERSION },
       },
       created: this.#created,
       state: {
@@ -255,15 +258,19 @@ function writeOf({ subject, headers, data }: Pub): Write {
   const id = headerValue(headers, 'Nats-Msg-Id');
   const expectedStream = headerValue(headers, 'Nats-Expected-Stream');
   const seq = headerValue(headers, 'Nats-Expected-Last-Subject-Sequence');
-  const filter = headerValue(headers, 'Nats-Expected-Last-Subject-Sequence-Subject') ?? subject;
+  const filter = headerValue(headers, 'Nats-Expected-Last-Subject-Sequence-Subject');
   const headerLines =
     headers?.toString('latin1').slice('NATS/1.0\r\n'.length, -'\r\n'.length) ?? '';
   return {
     // The socket's buffer is not ours to keep.
     message: { subject, headerLines, data: Buffer.from(data), ...(id === undefined ? {} : { id }) },
     ...(expectedStream === undefined ? {} : { expectedStream }),
-    ...(seq === undefined ? {} : { expected: { subject: filter, seq: Number(seq) } }),
+    ...(seq === undefined ? {} : { expected: fenceAt(Number(seq), filter) }),
   };
+}
+
+function fenceAt(seq: number, filter: string | undefined): Fence {
+  return filter === undefined ? { kind: 'subject', seq } : { kind: 'filter', filter, seq };
 }
 
 function find(model: HubModel, request: Request): ModelMessage | undefined {

@@ -72,6 +72,12 @@ function readIfThere(path: string): Buffer {
 /** Sequences per stream. */
 export type Extents = ReadonlyMap<string, number>;
 
+interface Committed {
+  readonly extents: Extents;
+  /** What forwarding has written down of its own sending, per stream. */
+  readonly notes: ReadonlyMap<string, string>;
+}
+
 export class SimDisk implements Disk {
   readonly #path: string;
   readonly #walFd: number;
@@ -89,6 +95,7 @@ export class SimDisk implements Disk {
   /** Counts checkpoints: a sync that began before one says nothing about the WAL after it. */
   #generation = 0;
   readonly #durable = new Map<string, number>();
+  #durableNotes: ReadonlyMap<string, string> = new Map();
 
   constructor(path: string, clock: Clock, script: DiskScript, events: DiskEvents) {
     this.#path = path;
@@ -102,6 +109,11 @@ export class SimDisk implements Disk {
   /** The last sequence of each stream that a finished sync covers. */
   get durable(): Extents {
     return this.#durable;
+  }
+
+  /** The forwarding notes that a finished sync covers, as they were written. */
+  get durableNotes(): ReadonlyMap<string, string> {
+    return this.#durableNotes;
   }
 
   checkpointer(db: Database): Checkpointer {
@@ -147,15 +159,16 @@ export class SimDisk implements Disk {
     });
   }
 
-  #advance(committed: Extents): void {
-    for (const [name, seq] of committed)
+  #advance({ extents, notes }: Committed): void {
+    for (const [name, seq] of extents)
       this.#durable.set(name, Math.max(seq, this.#durable.get(name) ?? 0));
+    this.#durableNotes = notes;
   }
 
   /** The last committed sequence of each stream, asked of SQLite itself. */
-  #committed(): Extents {
+  #committed(): Committed {
     const db = this.#db;
-    if (db === undefined) return new Map();
+    if (db === undefined) return { extents: new Map(), notes: new Map() };
     if (this.#lasts.size === 0) {
       const streams = db
         .prepare<[], { id: number; name: string }>('SELECT id, name FROM stream')
@@ -169,7 +182,15 @@ export class SimDisk implements Disk {
           ),
         );
     }
-    return new Map([...this.#lasts].map(([name, last]) => [name, last.get()?.last ?? 0]));
+    const rows = db
+      .prepare<[], { key: string; value: Buffer }>(
+        "SELECT key, value FROM kv WHERE map = 'forward.state'",
+      )
+      .all();
+    return {
+      extents: new Map([...this.#lasts].map(([name, last]) => [name, last.get()?.last ?? 0])),
+      notes: new Map(rows.map(({ key, value }) => [key, value.toString()])),
+    };
   }
 
   #walEnd(): number {

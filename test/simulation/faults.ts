@@ -77,6 +77,14 @@ const ACTS: Record<Fault, Act> = {
     clock.after(between(random, 5_000, 120_000), () => calm(hub));
   },
   election: ({ hub }, random) => hub.changeLeader(randomInt(random, 4_000)),
+  ambush(world, random) {
+    const { hub } = world;
+    hub.line.onAppend = () => {
+      hub.line.onAppend = () => undefined;
+      ambush(world, random);
+    };
+    return false;
+  },
   'hub restart': ({ hub }) => hub.restart(),
   'hub rolled back': (world, random) =>
     quietly(world, () => {
@@ -138,6 +146,25 @@ const ACTS: Record<Fault, Act> = {
     return true;
   },
 };
+
+/** Something happens while messages of a fast batch are on their way. */
+function ambush(world: World, random: Random): void {
+  const { hub, clock } = world;
+  const luck = random();
+  clock.after(random() * 3 * world.options.latencyMs, () => {
+    world.count('ambush');
+    if (luck < 0.25) return hub.changeLeader(randomInt(random, 500));
+    if (luck < 0.35) return hub.restart();
+    if (luck < 0.45) return world.soon(() => world.die('killed', between(random, 100, 2_000)));
+    // The link breaks, and what was on its way arrives late; the leader may have changed by then.
+    const { zombie } = hub.faults;
+    hub.faults.zombie = 1;
+    hub.reconnect('an ambush');
+    hub.faults.zombie = zombie;
+    if (luck < 0.7) return undefined;
+    return clock.after(between(random, 200, 4_000), () => hub.changeLeader(randomInt(random, 500)));
+  });
+}
 
 function calm(hub: World['hub']): void {
   Object.assign(hub.faults, { lostRequest: 0, lostAck: 0, zombie: 0 });

@@ -9,6 +9,8 @@ import { Broker, type Routed } from '../../src/broker.ts';
 import { JetStream, type StreamOrder } from '../../src/jetstream/jetstream.ts';
 import type { Stream } from '../../src/jetstream/stream.ts';
 import type { Message, Receipt } from '../../src/message.ts';
+import type { Mode } from '../../sync/choose-way.ts';
+import { ForwardState } from '../../sync/forward-state.ts';
 import { Forwarder } from '../../sync/forwarder.ts';
 import type { Random } from '../support/random.ts';
 import { ProcessClock } from './clock.ts';
@@ -22,6 +24,7 @@ export interface GatewaySettings {
   readonly streams: readonly StreamOrder[];
   readonly graceMs: number;
   readonly commitIntervalMs: number;
+  readonly mode: Mode;
 }
 
 /** The world around the process. */
@@ -33,6 +36,7 @@ export interface Surroundings {
   readonly log: Logger;
   readonly newEpoch: () => string;
   readonly sentAs: Map<string, string>;
+  readonly batchIds: Set<string>;
   /** Sees every publish before the broker does; returns the receipt to use. */
   readonly tap: (message: Message, receipt: Receipt | undefined) => Receipt | undefined;
   readonly openSerial: (() => Promise<Duplex>) | null;
@@ -62,6 +66,7 @@ export class Gateway {
   readonly jetstream: JetStream;
   readonly clock: ProcessClock;
   readonly #surroundings: Surroundings;
+  readonly #mode: Mode;
   #disk: SimDisk | undefined;
   #forwarders: Forwarder[] = [];
   #serial: SerialPort | undefined;
@@ -72,6 +77,7 @@ export class Gateway {
   /** Opens the store; throws as the agent would. */
   constructor(dataDir: string, settings: GatewaySettings, surroundings: Surroundings) {
     this.#surroundings = surroundings;
+    this.#mode = settings.mode;
     const { clock, log, disk, random } = surroundings;
     this.clock = new ProcessClock(clock, Math.floor(random() * 1e6));
     this.broker = new TappedBroker((message, receipt) => surroundings.tap(message, receipt));
@@ -126,7 +132,9 @@ export class Gateway {
     const watch: Watch = {
       ...this.#surroundings,
       alive: () => this.#alive,
+      atHub: (id) => hub.model.everStored.has(id),
       durable: (stream) => this.disk.durable.get(stream) ?? 0,
+      noted: (stream) => this.disk.durableNotes.get(stream) ?? '',
     };
     this.#forwarders = this.forwarded.map(
       (stream) =>
@@ -136,6 +144,11 @@ export class Gateway {
             prefix: PREFIX,
             hubStream: 'EDGE',
             stream: new WatchedStream(stream, watch),
+            state: new ForwardState(stream.name, this.jetstream.table('forward.state'), (done) =>
+              this.jetstream.store.whenDurable(done),
+            ),
+            wishes: { mode: this.#mode, order: 'strict', onlyForwarder: false },
+            silenceMs: 15_000,
           },
           { hub: new WatchedHub(hub, stream.name, watch), clock: this.clock, log, random },
         ),

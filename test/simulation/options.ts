@@ -1,5 +1,6 @@
 // Swarm testing: each seed draws which faults are on and how often they come, so that no fault hides behind another.
 
+import type { Mode } from '../../sync/choose-way.ts';
 import type { ModelConfig } from '../support/hub-model.ts';
 import { randomInt, seededRandom, type Random } from '../support/random.ts';
 
@@ -30,7 +31,8 @@ export const FAULTS = [
   'impostor',
   'unplug',
 ] as const;
-export type Fault = (typeof FAULTS)[number];
+/** An ambush waits for a fast batch, and then breaks the link, kills a process or changes the leader in the midst of it. */
+export type Fault = (typeof FAULTS)[number] | 'ambush';
 
 /** Faults after which a message may rightly be missing or be there twice: on in few seeds, so that most are strict. */
 const EXCUSING: readonly Fault[] = [
@@ -65,7 +67,11 @@ export interface Options {
   readonly graceMs: number;
   readonly oversize: boolean;
   readonly hub: Partial<ModelConfig>;
+  /** `fast` opens a fast batch for two messages, `auto` for thousands. */
+  readonly mode: Mode;
   readonly latencyMs: number;
+  /** From a proposal to its commit, on three replicas. */
+  readonly commitMs: number;
 }
 
 export function drawOptions(seed: number): Options {
@@ -105,6 +111,24 @@ export function drawOptions(seed: number): Options {
     oversize,
     hub: drawHub(random, oversize),
     latencyMs: 1 + randomInt(random, 300),
+    commitMs: 2,
+    mode: 'auto',
+  };
+}
+
+/** The same seed with fast batches, often, and troubles in the midst of them. */
+export function drawFastOptions(seed: number): Options {
+  const options = drawOptions(seed);
+  const { faults, publishers, minutes } = options;
+  return {
+    ...options,
+    mode: 'fast',
+    commitMs: 2 + ((seed * 37) % 120),
+    // Every message that is set aside waits for the disk.
+    syncMs: options.oversize ? [1, 40] : options.syncMs,
+    minutes: Math.min(minutes, 25),
+    faults: { ...faults, ambush: 120 },
+    publishers: publishers.map((order) => ({ ...order, burst: Math.max(order.burst, 40) })),
   };
 }
 
@@ -114,6 +138,7 @@ function drawHub(random: Random, oversize: boolean): Partial<ModelConfig> {
     replicas: random() < 0.5 ? 1 : 3,
     duplicateWindowMs: random() < 0.8 ? 1_000 + randomInt(random, 1_000) : 120_000,
     atomic: random() < 0.85 || removes !== 'no',
+    batched: true,
     ttl: random() < 0.8 || removes !== 'no',
     maxMsgSize: oversize ? 2_500 : 0,
     ...(removes === 'age' ? { maxAgeMs: 30_000 + randomInt(random, 600_000) } : {}),

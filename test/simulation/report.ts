@@ -5,7 +5,7 @@ import type { Result } from './simulate.ts';
 export function report({ seed, options, problems, lines }: Result, linesMax = 0): string {
   return [
     `seed ${seed} failed. Run it again: MANGROVE_SEED=${seed} npx vitest run test/simulation`,
-    `or with its log: node test/simulation/run.ts --seeds 1 --from ${seed} --log`,
+    `or with its log: node test/simulation/run.ts --seeds 1 --from ${seed} --log${options.mode === 'fast' ? ' --fast' : ''}`,
     ...problems.map((problem) => `  ${problem}`),
     `drawn: ${JSON.stringify(options)}`,
     ...(linesMax === 0 ? [] : lines.slice(-linesMax)),

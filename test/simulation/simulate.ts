@@ -20,8 +20,12 @@ export interface Result {
   readonly simulatedMs: number;
 }
 
-export async function simulate(seed: number, change: Partial<Options> = {}): Promise<Result> {
-  const options = { ...drawOptions(seed), ...change };
+export async function simulate(
+  seed: number,
+  change: Partial<Options> = {},
+  draw = drawOptions,
+): Promise<Result> {
+  const options = { ...draw(seed), ...change };
   await using world = new World(options);
   const { clock } = world;
   if (options.clock === 'starts in 1970') clock.after(90_000, () => world.setClock());
@@ -86,8 +90,9 @@ async function lastWords(world: World): Promise<void> {
 }
 
 function tally(world: World): void {
-  for (const [what, times] of Object.entries(world.hub.counters))
-    world.count(`hub: ${what}`, times);
+  const { counters, batches, line } = world.hub;
+  const all = { ...counters, ...batches.counters, ...line.counters };
+  for (const [what, times] of Object.entries(all)) world.count(`hub: ${what}`, times);
   for (const { gap } of world.journal.entries) if (gap !== null) world.count(`gap: ${gap.reason}`);
   world.count('messages', world.ledger.sent.size);
 }

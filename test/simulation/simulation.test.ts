@@ -13,12 +13,14 @@
 //  8. When the last fault is over, everything is at the hub within 20 minutes.
 //  9. No step of the wall clock drops a message: what goes by age is as old as max_age in running time.
 // 10. A time that is called synced is right, once the wall clock is.
+// 11. A fast batch has an ID of its own that a finished sync covers before it opens, and it is killed before the hub is read.
+// 12. Nothing is confirmed that the hub has not stored.
 //
 // A hub that loses its tail does so between publishes here, and after every delayed request has arrived.
 
 import { expect, test } from 'vitest';
 import { audit } from './audit.ts';
-import { FAULTS } from './options.ts';
+import { drawFastOptions, FAULTS } from './options.ts';
 import { report } from './report.ts';
 import { simulate } from './simulate.ts';
 
@@ -84,6 +86,36 @@ test(
     if (asked !== undefined) return;
     const never = [...FAULTS, ...MUST_HAPPEN].filter((what) => (counts.get(what) ?? 0) === 0);
     expect(never, 'faults and branches that no seed has met').toEqual([]);
+  },
+);
+
+/** What must have befallen fast batches: how often is drawn, and told by the model of the hub. */
+const MUST_HAPPEN_FAST = [
+  'ambush',
+  'fell back',
+  'hub: batchesOpened',
+  'hub: batchesKilled',
+  'hub: batchesReopened',
+  'hub: batchesSealed',
+  'hub: leaderChangesInBatch',
+  'hub: lateBatchMessages',
+  'hub: savedByKill',
+  'hub: savedBySeal',
+  'verdict: lost ack',
+];
+
+test(
+  'the same with fast batches, and troubles in the midst of them',
+  { timeout: 600_000 },
+  async () => {
+    const counts = new Map<string, number>();
+    for (let seed = 1; seed <= 16; seed++) {
+      const result = await simulate(seed, {}, drawFastOptions);
+      expect(result.problems, report(result)).toEqual([]);
+      for (const [what, times] of result.counts) counts.set(what, (counts.get(what) ?? 0) + times);
+    }
+    const never = MUST_HAPPEN_FAST.filter((what) => (counts.get(what) ?? 0) === 0);
+    expect(never, 'what no seed has met').toEqual([]);
   },
 );
 

@@ -10,6 +10,7 @@ const SAID: readonly (readonly [RegExp, string])[] = [
   [/holds later messages of this gateway/, 'verdict: beyond'],
   [/among ours at the hub is not ours/, 'verdict: no id'],
   [/sends under our name/, 'verdict: conflict'],
+  [/going on without acceleration for a while/, 'fell back'],
   [/it is set aside/, 'set aside'],
   [/failed its checksum/, 'checksum failed'],
   [/the database was damaged/, 'salvaged'],

@@ -6,6 +6,8 @@ import type { Entry, ForwardMark } from '../../src/jetstream/stream-types.ts';
 import type { LocalStream } from '../../sync/local-stream.ts';
 import { parseId, positionOf } from '../../sync/hub-message.ts';
 import type {
+  FastBatch,
+  FastBatchOptions,
   Hub,
   HubAck,
   HubMessage,
@@ -20,8 +22,14 @@ export interface Watch {
   readonly alive: () => boolean;
   /** The last sequence of a stream that a finished sync covers. */
   readonly durable: (stream: string) => number;
+  /** Whether the hub has ever stored this ID. */
+  readonly atHub: (id: string) => boolean;
   readonly problem: (text: string) => void;
   readonly count: (what: string) => void;
+  /** What forwarding has written down of a stream, as far as a finished sync covers it. */
+  readonly noted: (stream: string) => string;
+  /** Those of fast batches, of all processes. */
+  readonly batchIds: Set<string>;
   /** The bytes first sent under each ID. */
   readonly sentAs: Map<string, string>;
   readonly described: (local: string, stream: HubStream) => void;
@@ -31,6 +39,7 @@ export class WatchedHub implements Hub {
   readonly #hub: ScriptedHub;
   readonly #watch: Watch;
   readonly #local: string;
+  #killed: string | undefined;
 
   /** `local` names the stream that is forwarded. */
   constructor(hub: ScriptedHub, local: string, watch: Watch) {
@@ -68,6 +77,10 @@ export class WatchedHub implements Hub {
   }
 
   lastBySubject(stream: string, filter: string): Promise<HubStored | null> {
+    const { noted, problem } = this.#watch;
+    const { batch_id: id } = JSON.parse(noted(this.#local) || '{}') as { batch_id?: string | null };
+    if (typeof id === 'string' && id !== this.#killed)
+      problem(`${this.#local}: the hub is read before the fast batch ${id} is killed`);
     return this.#gate(this.#hub.lastBySubject(stream, filter));
   }
 
@@ -99,6 +112,26 @@ export class WatchedHub implements Hub {
     return this.#gate(this.#hub.publish(messages, options));
   }
 
+  async openBatch(first: HubMessage, options: FastBatchOptions): Promise<FastBatch> {
+    const { noted, problem, batchIds } = this.#watch;
+    this.#check(first);
+    if (!noted(this.#local).includes(options.id))
+      problem(`a fast batch is opened before its ID is on the disk: ${options.id}`);
+    if (batchIds.has(options.id)) problem(`a second fast batch of the ID ${options.id}`);
+    batchIds.add(options.id);
+    const batch = await this.#gate(this.#hub.openBatch(first, options));
+    return new WatchedBatch(batch, {
+      check: (message) => this.#check(message),
+      gate: (answer) => this.#gate(answer),
+    });
+  }
+
+  killBatch(stream: string, subject: string, id: string): Promise<void> {
+    return this.#gate(this.#hub.killBatch(stream, subject, id)).then(() => {
+      this.#killed = id;
+    });
+  }
+
   #check({ id, subject, headerLines, data }: HubMessage): void {
     const { durable, problem, sentAs } = this.#watch;
     const stream = subject.split('.')[2] ?? '';
@@ -121,6 +154,59 @@ export class WatchedHub implements Hub {
         (error: Error) => alive() && reject(error),
       );
     });
+  }
+}
+
+interface BatchWatch {
+  check(message: HubMessage): void;
+  gate<T>(answer: Promise<T>): Promise<T>;
+}
+
+/** A fast batch of a process that may be dead. */
+class WatchedBatch implements FastBatch {
+  readonly #batch: FastBatch;
+  readonly #watch: BatchWatch;
+
+  constructor(batch: FastBatch, watch: BatchWatch) {
+    this.#batch = batch;
+    this.#watch = watch;
+  }
+
+  get sent(): number {
+    return this.#batch.sent;
+  }
+
+  get acked(): number {
+    return this.#batch.acked;
+  }
+
+  get flow(): number {
+    return this.#batch.flow;
+  }
+
+  get unsentBytes(): number {
+    return this.#batch.unsentBytes;
+  }
+
+  send(messages: readonly HubMessage[]): void {
+    for (const message of messages) this.#watch.check(message);
+    this.#batch.send(messages);
+  }
+
+  news(): Promise<void> {
+    return this.#watch.gate(this.#batch.news());
+  }
+
+  ping(): void {
+    this.#batch.ping();
+  }
+
+  commit(): Promise<{ readonly seq: number; readonly count: number }> {
+    return this.#watch.gate(this.#batch.commit());
+  }
+
+  abandon(): void {
+    this.#batch.abandon();
   }
 }
 
@@ -172,6 +258,9 @@ export class WatchedStream implements LocalStream {
   }
 
   confirm(mark: ForwardMark): void {
+    // What lies there may be without an ID.
+    if (mark.id !== '' && !this.#watch.atHub(mark.id))
+      this.#watch.problem(`confirmed, and never stored: ${mark.id}`);
     this.#stream.confirm(mark);
   }
 

@@ -56,7 +56,7 @@ export class World {
   readonly #between: (() => void | Promise<void>)[] = [];
 
   constructor(options: Options) {
-    const { seed, hub: config, latencyMs } = options;
+    const { seed, hub: config, latencyMs, commitMs } = options;
     this.options = options;
     this.random = seededRandom(seed * 31 + 1);
     this.clock = new FakeClock(options.clock === 'starts in 1970' ? 20_000 : TRUE_START_MS);
@@ -68,6 +68,7 @@ export class World {
       random: seededRandom(seed * 31 + 2),
       config,
       latencyMs,
+      commitMs,
     });
     this.journal = new Journal(this.hub, this.clock);
     this.disk = this.#diskScript(seededRandom(seed * 31 + 3));
@@ -98,6 +99,7 @@ export class World {
       log: pino({ level: 'debug', base: null }, { write: (line: string) => this.#line(line) }),
       newEpoch: () => ledger.newEpoch(),
       sentAs: new Map(),
+      batchIds: new Set(),
       tap: (message, receipt) => this.#tap(message, receipt),
       openSerial: meter === null ? null : () => meter.open(),
       problem: (text) => this.problem(text),
@@ -221,6 +223,7 @@ export class World {
           streams: this.#orders,
           graceMs: this.options.graceMs,
           commitIntervalMs: this.options.commitIntervalMs,
+          mode: this.options.mode,
         },
         this.#surroundings,
       );

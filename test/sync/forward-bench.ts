@@ -2,8 +2,9 @@
 // that moves when told to.
 
 import { pino } from 'pino';
-import { Forwarder } from '../../sync/forwarder.ts';
+import { Forwarder, type ForwarderOptions } from '../../sync/forwarder.ts';
 import type { HubMessage } from '../../sync/hub.ts';
+import { forwarderOptions } from '../support/forwarder-options.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { ModelConfig } from '../support/hub-model.ts';
 import type { MemoryStream } from '../support/memory-stream.ts';
@@ -36,16 +37,13 @@ export class Bench {
     });
   }
 
-  start(stream: MemoryStream): Forwarder {
+  start(stream: MemoryStream, change: Partial<ForwarderOptions> = {}): Forwarder {
     const { clock, random, hub } = this;
     const log = pino(
       { level: 'debug', base: null },
       { write: (line) => void this.lines.push(JSON.parse(line) as Line) },
     );
-    const forwarder = new Forwarder(
-      { gateway: 'gw7', prefix: 'edge', hubStream: 'EDGE', stream },
-      { hub, clock, log, random },
-    );
+    const forwarder = new Forwarder(forwarderOptions(stream, change), { hub, clock, log, random });
     forwarder.start();
     this.forwarders.push(forwarder);
     return forwarder;

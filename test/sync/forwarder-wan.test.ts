@@ -11,6 +11,7 @@ import { NatsHub } from '../../sync/nats-hub.ts';
 import { MemoryStream } from '../support/memory-stream.ts';
 import { startCluster, startNatsServer } from '../support/nats-server.ts';
 import { randomInt, seededRandom, type Random } from '../support/random.ts';
+import { forwarderOptions } from '../support/forwarder-options.ts';
 import { until } from '../support/until.ts';
 import { WanProxy } from '../support/wan-proxy.ts';
 
@@ -34,7 +35,7 @@ class Agent {
       { clock: systemClock, log, random },
     );
     this.forwarder = new Forwarder(
-      { gateway: 'gw7', prefix: 'edge', hubStream: 'EDGE', stream },
+      forwarderOptions(stream),
       { hub: this.hub, clock: systemClock, log, random },
     );
     this.hub.start();

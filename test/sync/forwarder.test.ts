@@ -148,14 +148,14 @@ describe('stop()', () => {
     const stream = new MemoryStream('telemetry');
     const forwarder = at.start(stream);
     await at.run(100);
-    stream.publishMany(5);
+    stream.publishMany(20);
     await at.run(1);
     await Promise.all([forwarder.stop(), at.run(1_000)]);
     expect(forwarder.status().state).toBe('stopped');
-    expect(stream.mark).toMatchObject({ seq: 5 });
+    expect(stream.mark).toMatchObject({ seq: 20 });
     stream.publish();
     await at.run(10_000);
-    expect(at.ids).toHaveLength(5);
+    expect(at.ids).toHaveLength(20);
   });
 
   test('ends within two seconds although the hub never answers, and confirms nothing after that', async () => {
@@ -164,7 +164,7 @@ describe('stop()', () => {
     const forwarder = at.start(stream);
     await at.run(100);
     at.hub.blackHole();
-    stream.publishMany(5);
+    stream.publishMany(20);
     await at.run(10);
     let stoppedMs = 0;
     const stopping = forwarder.stop().then(() => (stoppedMs = at.clock.monotonicMs()));
@@ -186,10 +186,10 @@ describe('stop()', () => {
     const stream = new MemoryStream('telemetry');
     const forwarder = at.start(stream);
     await at.run(100);
-    stream.publishMany(5);
+    stream.publishMany(20);
     await at.run(1_000);
     await Promise.all([forwarder.stop(), at.run(60_000)]);
-    expect(at.ids).toHaveLength(5);
+    expect(at.ids).toHaveLength(20);
     expect(stream.confirmed).toEqual([]);
   });
 

@@ -31,7 +31,7 @@ test('a pattern covers a filter when every subject of the filter falls under it'
 });
 
 test('an incomplete description is an answer to be asked for again', () => {
-  expect(() => hubStream({})).toThrow(HubError);
+  expect(() => hubStream({}, '2.15.1')).toThrow(HubError);
 });
 
 describe('an error of the hub', () => {

@@ -64,8 +64,9 @@ export function newHub(config: Partial<NatsHubConfig> = {}): NatsHub {
   );
   const hub = new NatsHub(
     {
-      servers: [at.wan?.url ?? at.server.url],
+      servers: [at.wan?.url ?? at.server?.url ?? ''],
       name: 'mangrove gw7',
+      inboxPrefix: '_INBOX.gw7',
       prefix: 'edge',
       create: true,
       keepAliveMs: 1_500,
@@ -121,7 +122,7 @@ export async function lastSeq(hub: NatsHub): Promise<number> {
 }
 
 export async function publish(hub: NatsHub, list: HubMessage[], at?: number): Promise<number> {
-  const fence = { filter: FILTER, seq: at ?? (await lastSeq(hub)) };
+  const fence = { kind: 'filter' as const, filter: FILTER, seq: at ?? (await lastSeq(hub)) };
   return (await hub.publish(list, { stream: 'EDGE', fence })).seq;
 }
 

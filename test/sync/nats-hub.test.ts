@@ -163,7 +163,10 @@ test('a batch and a single message are stored whole, in order, behind their fenc
   const { name, origin } = await newStream();
   const filter = filterOf(origin);
   const hub = await hubAt();
-  const options = (seq: number) => ({ stream: name, fence: { filter, seq } });
+  const options = (seq: number) => ({
+    stream: name,
+    fence: { kind: 'filter' as const, filter, seq },
+  });
   expect(await hub.publish(messages(origin, 1, 1000), options(0))).toEqual({
     seq: 1000,
     duplicate: false,
@@ -188,7 +191,10 @@ test('a batch and a single message are stored whole, in order, behind their fenc
 test('nothing of a batch with one bad message is stored', async () => {
   const { name, origin } = await newStream();
   const hub = await hubAt();
-  const options = { stream: name, fence: { filter: filterOf(origin), seq: 0 } };
+  const options = {
+    stream: name,
+    fence: { kind: 'filter' as const, filter: filterOf(origin), seq: 0 },
+  };
   const twice = [...messages(origin, 1, 9), message(origin, 5)];
   expect(await failure(hub.publish(twice, options))).toMatchObject({
     kind: 'retry',
@@ -211,7 +217,7 @@ test('a message goes through byte for byte, whatever orders its headers hold', a
     Buffer.from([0xff, 0x80, 0xc3]),
     Buffer.from('\r\nNats-Expected-Stream: OTHER\r\n\r\n'),
   ]);
-  const fence = { filter: filterOf(origin), seq: 0 };
+  const fence = { kind: 'filter', filter: filterOf(origin), seq: 0 } as const;
   const { seq } = await hub.publish([message(origin, 1, headers, data)], { stream: name, fence });
   const { message: stored } = (await api(`STREAM.MSG.GET.${name}`, { seq })) as {
     message: { data: string; hdrs: string };
@@ -228,7 +234,7 @@ test('an empty message without headers passes, alone and in a batch', async () =
   const { name, origin } = await newStream();
   const hub = await hubAt();
   const empty = [1, 2, 3].map((seq) => message(origin, seq, undefined, Buffer.alloc(0)));
-  const fence = { filter: filterOf(origin), seq: 0 };
+  const fence = { kind: 'filter' as const, filter: filterOf(origin), seq: 0 };
   await hub.publish(empty.slice(0, 1), { stream: name, fence });
   await hub.publish(empty.slice(1), { stream: name, fence: { ...fence, seq: 1 } });
   expect((await hub.stream(name)).lastSeq).toBe(3);
@@ -238,8 +244,11 @@ test('an ID that the hub knows is a duplicate alone, and refuses a batch', async
   const { name, origin } = await newStream();
   const hub = await hubAt();
   const filter = filterOf(origin);
-  await hub.publish(messages(origin, 1, 5), { stream: name, fence: { filter, seq: 0 } });
-  const options = { stream: name, fence: { filter, seq: 5 } };
+  await hub.publish(messages(origin, 1, 5), {
+    stream: name,
+    fence: { kind: 'filter' as const, filter, seq: 0 },
+  });
+  const options = { stream: name, fence: { kind: 'filter' as const, filter, seq: 5 } };
   expect(await hub.publish([message(origin, 3)], options)).toEqual({ seq: 3, duplicate: true });
   expect(await failure(hub.publish(messages(origin, 5, 6), options))).toMatchObject({
     errCode: 10201,
@@ -256,7 +265,7 @@ test('a checkpoint goes with its batch, has a fence of its own, and stays when t
   const subject = `${origin.prefix}.gw7.telemetry`;
   const checkpointed = (previousSeq: number, seq: number) => ({
     stream: name,
-    fence: { filter, seq },
+    fence: { kind: 'filter' as const, filter, seq },
     checkpoint: {
       previousSeq,
       message: {
@@ -305,7 +314,10 @@ test('a scan finds every message from a place on, over pages, also with odd head
       from + 7,
       Buffer.from('NATS/1.0\r\nbad name\xff: x\r\n y: 1\r\n\r\n', 'latin1'),
     );
-    ({ seq } = await hub.publish(batch, { stream: name, fence: { filter, seq } }));
+    ({ seq } = await hub.publish(batch, {
+      stream: name,
+      fence: { kind: 'filter' as const, filter, seq },
+    }));
     admin.publish(`${origin.prefix}.gw8.telemetry.x`, 'another gateway’s');
     await admin.flush();
   }
@@ -333,7 +345,10 @@ test('a scan of a work queue goes message by message, because it allows no secon
   const hub = await hubAt();
   const filter = filterOf(origin);
   expect(await hub.stream(name)).toMatchObject({ removes: true, consumed: true });
-  await hub.publish(messages(origin, 1, 20), { stream: name, fence: { filter, seq: 0 } });
+  await hub.publish(messages(origin, 1, 20), {
+    stream: name,
+    fence: { kind: 'filter' as const, filter, seq: 0 },
+  });
   expect((await scanned(hub, name, filter, 5)).map(({ seq }) => seq)).toEqual(
     Array.from({ length: 16 }, (_, i) => i + 5),
   );
@@ -385,7 +400,7 @@ test('a hub of three servers gets a stream with three replicas, and takes fenced
     for (let from = 1; from <= 500; from += 100)
       ({ seq } = await hub.publish(messages(GW7, from, from + 99), {
         stream: 'EDGE',
-        fence: { filter: FILTER, seq },
+        fence: { kind: 'filter' as const, filter: FILTER, seq },
       }));
     expect(await hub.lastBySubject('EDGE', FILTER)).toMatchObject({
       seq: 500,

@@ -3,10 +3,10 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pino } from 'pino';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { connect, headers, type NatsConnection } from '@nats-io/transport-node';
 import { systemClock } from '../../src/clock.ts';
 import { HubError } from '../../sync/hub-error.ts';
-import type { Hub, HubMessage, PublishOptions } from '../../sync/hub.ts';
+import type { FastBatch, Hub, HubMessage, PublishOptions } from '../../sync/hub.ts';
 import { NatsHub } from '../../sync/nats-hub.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { ModelConfig } from '../support/hub-model.ts';
@@ -62,6 +62,7 @@ async function pair(seed: number, config: Partial<ModelConfig>): Promise<Pair> {
         num_replicas: config.replicas ?? 1,
         duplicate_window: full.duplicateWindowMs * 1_000_000,
         allow_atomic: config.atomic ?? true,
+        allow_batched: config.batched ?? false,
         allow_msg_ttl: config.ttl ?? true,
         discard: config.discard ?? 'new',
         retention: config.retention ?? 'limits',
@@ -104,9 +105,9 @@ async function answer(command: Promise<unknown>): Promise<unknown> {
   }
 }
 
-async function both(at: Pair, what: string, command: Command): Promise<void> {
+async function both(at: Pair, what: string, command: Command, ms = 1_000): Promise<void> {
   const scripted = answer(command(at.scripted));
-  await at.clock.advanceAsync(1_000);
+  await at.clock.advanceAsync(ms);
   const real = await answer(command(at.real));
   expect({ what, answer: await scripted }).toEqual({ what, answer: real });
 }
@@ -180,7 +181,7 @@ class Script {
       `publish ${count} ${messages.map(({ id }) => id).join(' ')}${checkpointed ? ' checkpointed' : ''}`,
       async (hub) => {
         const seq = right ? ((await hub.lastBySubject(this.#name, filter))?.seq ?? 0) : wrongSeq;
-        const options: PublishOptions = { stream, fence: { filter, seq } };
+        const options: PublishOptions = { stream, fence: { kind: 'filter', filter, seq } };
         if (!checkpointed) return hub.publish(messages, options);
         const subject = `${this.#name}.gw7.telemetry`;
         const previous = (await hub.lastBySubject(this.#name, subject))?.seq ?? 0;
@@ -194,6 +195,102 @@ class Script {
         return hub.publish(messages, { ...options, checkpoint: { message, previousSeq } });
       },
     ];
+  }
+}
+
+/** Fast batches: opened, fed, ended, left alone, fed by an old connection, killed, sealed. */
+class BatchScript {
+  readonly #at: Pair;
+  readonly #abandoned: { id: string; sent: number }[] = [];
+  #next = 0;
+
+  constructor(at: Pair) {
+    this.#at = at;
+  }
+
+  next(): [string, Command] {
+    const { random, scripted } = this.#at;
+    const kind = random();
+    const one = this.#abandoned[randomInt(random, this.#abandoned.length)];
+    if (one === undefined || kind < 0.45) return this.#batch();
+    if (kind < 0.65) {
+      const n = Math.max(2, one.sent + randomInt(random, 4) - 1);
+      if (n === one.sent + 1) one.sent++;
+      const message = this.#message();
+      return [`late ${n}`, (hub) => this.#late(hub, { id: one.id, n, message })];
+    }
+    const { name } = this.#at;
+    if (kind < 0.8) {
+      this.#abandoned.splice(this.#abandoned.indexOf(one), 1);
+      return ['kill', (hub) => hub.killBatch(name, `${name}.gw7.telemetry._batch`, one.id)];
+    }
+    const seq = scripted.model.last(this.#filter)?.seq ?? 0;
+    const fence = { kind: 'filter', filter: this.#filter, seq: random() < 0.8 ? seq : seq + 1 };
+    const options = { stream: name, fence, seal: one.id } as PublishOptions;
+    const message = this.#message();
+    return ['seal', (hub) => hub.publish([message], options)];
+  }
+
+  get #filter(): string {
+    return `${this.#at.name}.gw7.telemetry.>`;
+  }
+
+  #message(): HubMessage {
+    const id = `id-${++this.#next}`;
+    const subject = `${this.#at.name}.gw7.telemetry.t${randomInt(this.#at.random, 3)}`;
+    return { subject, id, headerLines: '', data: Buffer.from(id) };
+  }
+
+  #batch(): [string, Command] {
+    const { random, scripted, name } = this.#at;
+    const id = `b${++this.#next}`;
+    const messages = Array.from({ length: 1 + randomInt(random, 6) }, () => this.#message());
+    const [first = this.#message(), ...rest] = messages;
+    // An ID that is known is skipped.
+    const doubled = random() < 0.2 ? [...rest, first] : rest;
+    const right = random() < 0.8;
+    const seq = (scripted.model.last(this.#filter)?.seq ?? 0) + (right ? 0 : 1);
+    const fence = { filter: this.#filter, seq };
+    const ends = random() < 0.5;
+    if (right && !ends) this.#abandoned.push({ id, sent: 1 + doubled.length });
+    return [
+      `batch of ${messages.length}${right ? '' : ' on a wrong fence'}${ends ? '' : ' that is left'}`,
+      async (hub) => {
+        const batch: FastBatch = await hub.openBatch(first, { stream: name, id, fence, flow: 1 });
+        batch.send(doubled);
+        if (ends) {
+          const { seq: last, count } = await batch.commit();
+          return { last, count };
+        }
+        while (batch.acked < batch.sent) await batch.news();
+        batch.abandon();
+        return batch.acked;
+      },
+    ];
+  }
+
+  async #late(
+    hub: Hub,
+    { id, n, message }: { id: string; n: number; message: HubMessage },
+  ): Promise<unknown> {
+    const { admin, scripted, clock, name } = this.#at;
+    if (hub === scripted) {
+      const late = { id, n, op: 'append', flow: 1, write: { message } } as const;
+      scripted.batches.receive(late, clock.monotonicMs(), () => undefined);
+      await scripted.stream(name);
+    } else {
+      const block = headers();
+      block.set('Nats-Msg-Id', message.id);
+      const reply = `old.${id}.1.fail.${n}.1.$FI`;
+      admin.publish(message.subject, message.data, { reply, headers: block });
+      // The next order comes behind it on the same connection, and is answered.
+      await admin.request(`${name}.gw7.telemetry.x`, '', {
+        noMux: true,
+        timeout: 5_000,
+        reply: `${name}later.none.1.fail.7.3.$FI`,
+      });
+    }
+    return undefined;
   }
 }
 
@@ -247,7 +344,7 @@ describe.each([1, 3] as const)('replicas: %i', (replicas) => {
                   data: Buffer.alloc(0),
                 },
               ],
-              { stream: at.name, fence: { filter, seq: 0 } },
+              { stream: at.name, fence: { kind: 'filter', filter, seq: 0 } },
             ),
           ),
         ),
@@ -263,6 +360,24 @@ describe.each([1, 3] as const)('replicas: %i', (replicas) => {
     expect(at.scripted.model.lastSeq).toBe(1);
     await end(at);
   });
+});
+
+// What three replicas make of leaders that change is in fast-batch.test.ts.
+test('fast batches do what their model does', async () => {
+  for (const seed of [5, 6, 7]) {
+    const at = await pair(seed, { batched: true });
+    const script = new BatchScript(at);
+    for (let i = 0; i < 60; i++) {
+      const [what, command] = script.next();
+      // Open batches grow no older here than they do there.
+      await both(at, `${i} ${what}`, command, 50);
+      await both(at, `${i} after ${what}`, (hub) => hub.lastBySubject(at.name, '>'), 50);
+    }
+    expect(at.scripted.batches.counters.batchesOpened).toBeGreaterThan(5);
+    expect(at.scripted.batches.counters.batchesKilled).toBeGreaterThan(0);
+    expect(at.scripted.batches.counters.batchesSealed).toBeGreaterThan(0);
+    await end(at);
+  }
 });
 
 test('an ID is forgotten after the window, and remembered over a restart within it', async () => {
@@ -281,7 +396,7 @@ test('an ID is forgotten after the window, and remembered over a restart within 
       });
       const fence = (seq: number): PublishOptions => ({
         stream: at.name,
-        fence: { filter: `${at.name}.gw7.telemetry.>`, seq },
+        fence: { kind: 'filter', filter: `${at.name}.gw7.telemetry.>`, seq },
       });
       await both(at, 'first', (hub) => hub.publish([message('a')], fence(0)));
       await own.kill();

@@ -75,25 +75,25 @@ export async function run(config: Config, startAgent: StartAgent): Promise<void>
   notifier.status('starting: opening the streams');
   agent = await start(config, startAgent, log);
   const running = agent;
-  const streams = running.parts.jetstream.streams.map(({ name }) => name);
-  log.info({ version: VERSION, gateway: config.gateway.name, streams }, 'the agent is running');
   const status = (): string => life.refused ?? statusLine(running.parts);
   notifier.ready(status());
   const stopHeartbeat = startHeartbeat(
     { clock: systemClock, log, notifier },
     { parts: () => running.parts, status, watchdogMs: watchdogMs(process.env, process.pid) },
   );
-  reload.up();
-  // What the start left behind, its code above all, would stay for good: 4 MB of an idle agent.
-  systemClock.after(SETTLED_MS, () => {
-    globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-  });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       stopHeartbeat();
       void end(running, signal, reload, life);
     });
   }
+  const streams = running.parts.jetstream.streams.map(({ name }) => name);
+  log.info({ version: VERSION, gateway: config.gateway.name, streams }, 'the agent is running');
+  reload.up();
+  // What the start left behind, its code above all, would stay for good: 4 MB of an idle agent.
+  systemClock.after(SETTLED_MS, () => {
+    globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  });
 }
 
 async function start(config: Config, startAgent: StartAgent, log: Logger): Promise<Agent> {

@@ -76,7 +76,7 @@ export class ForwardLog {
 
   /** An accelerator failed; the base goes on. */
   fellBack(acceleration: string, error: HubError, restMs: number): void {
-    const { message, errCode } = error;
+    const { message, errCode, hint } = error;
     this.#guard.run(`fell back ${errCode}`, (times) =>
       this.#log.info(
         {
@@ -86,6 +86,7 @@ export class ForwardLog {
           err_code: errCode,
           times,
           rest_ms: restMs,
+          hint,
         },
         'going on without acceleration for a while',
       ),

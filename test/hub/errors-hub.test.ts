@@ -231,7 +231,12 @@ test.concurrent(
     open();
     await rig.admin.nc.flush();
     await rig.proxy.restore();
-    await told(rig.agent, FAILED, /max_inflight_per_stream/);
+    await until('the operator to be told why it is slower', () =>
+      rig.agent.log.some(
+        ({ msg, hint = '' }) =>
+          msg.includes('going on without acceleration') && hint.includes('max_inflight_per_stream'),
+      ),
+    );
     await rig.agent.drained(60_000);
     const ours = (await rig.admin.readAll()).filter(({ subject }) => !subject.includes('.other.'));
     expect(await rig.audit({}, ours)).toEqual([]);

@@ -235,6 +235,7 @@ describe('bin/mangrove', () => {
       pid,
       execArgv: [
         '--max-semi-space-size=2',
+        '--no-parallel-scavenge',
         '--no-allocation-site-pretenuring',
         '--no-maglev',
         '--expose-gc',

@@ -54,7 +54,14 @@ export async function startHub(options: HubOptions = {}): Promise<Hub> {
     jetstream: `domain: hub\n${options.jetstream ?? ''}`,
     config: `leafnodes { listen: "${host}:${leafPort}" }\n${options.config ?? ''}`,
   });
-  const connection = await connect({ servers: `${host}:${nats.port}`, timeout: REQUEST_MS });
+  const connection = await connect({
+    servers: `${host}:${nats.port}`,
+    timeout: REQUEST_MS,
+    // In a namespace nobody has waited until it listens.
+    waitOnFirstConnect: true,
+    reconnectTimeWait: 50,
+    maxReconnectAttempts: 200,
+  });
   const client = new HubClient(connection);
   return {
     ...nats,

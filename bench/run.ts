@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<{ run: () => Promise<Result[]> }>> =
   latency: () => import('./latency.ts'),
   wear: () => import('./wear.ts'),
   fleet: () => import('./fleet.ts'),
+  'nats-core': () => import('./nats-core.ts'),
 };
 
 endOnSignals();

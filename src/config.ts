@@ -18,6 +18,8 @@ import type {
   HubConfig,
   MqttConfig,
   MqttSourceConfig,
+  NatsConfig,
+  NatsUser,
   SerialConfig,
   StreamConfig,
 } from './config/types.ts';
@@ -92,6 +94,7 @@ function toConfig(all: All, file: string): Config {
     },
     log: { level: all.log.level },
     mqtt: all.mqtt === undefined ? undefined : toMqtt(all.mqtt),
+    nats: all.nats === undefined ? undefined : toNats(all.nats),
     monitor: all.monitor === undefined ? undefined : { listen: all.monitor.listen },
     streams: all.stream.map(toStream),
     serial: all.serial.map(toSerial),
@@ -116,6 +119,40 @@ function toMqtt({ listen, users, allow_anonymous }: NonNullable<All['mqtt']>): M
     ),
     allowAnonymous: allow_anonymous ?? (users.length === 0 && isLoopback(listen.host)),
   };
+}
+
+function toNats(nats: NonNullable<All['nats']>): NatsConfig {
+  const { listen, users, allow_anonymous, tls, websocket } = nats;
+  const local = isLoopback(listen.host) && isLoopback(websocket?.listen.host ?? 'localhost');
+  return {
+    listen,
+    users: users.map(toNatsUser),
+    allowAnonymous: allow_anonymous ?? (users.length === 0 && local),
+    tls: tls === undefined ? undefined : { certFile: tls.cert, keyFile: tls.key, caFile: tls.ca },
+    websocket:
+      websocket === undefined
+        ? undefined
+        : { listen: websocket.listen, origins: websocket.origins ?? [] },
+  };
+}
+
+function toNatsUser(user: NonNullable<All['nats']>['users'][number]): NatsUser {
+  const { publish, subscribe, allow_responses: allowResponses } = user;
+  const denyPublish = user.deny_publish ?? [];
+  const denySubscribe = user.deny_subscribe ?? [];
+  const free = publish === undefined && subscribe === undefined && !allowResponses;
+  const permissions =
+    free && denyPublish.length + denySubscribe.length === 0
+      ? undefined
+      : { publish, denyPublish, subscribe, denySubscribe, allowResponses };
+  return { user: user.user, login: toLogin(user), permissions };
+}
+
+function toLogin(user: NonNullable<All['nats']>['users'][number]): NatsUser['login'] {
+  if (user.nkey !== undefined) return { type: 'nkey', publicKey: user.nkey };
+  if (user.token_file !== undefined) return { type: 'token', file: user.token_file };
+  if (user.password_file !== undefined) return { type: 'password', file: user.password_file };
+  return { type: 'password', password: user.password ?? '' };
 }
 
 function toStream(stream: All['stream'][number]): StreamConfig {

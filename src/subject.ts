@@ -3,19 +3,42 @@
 /** Longer subjects are refused: they would not fit a NATS control line with room for the rest (4,096 bytes). */
 export const SUBJECT_BYTES_MAX = 1024;
 
-const SPACE = /[\0\s]/;
+/** White space beyond ASCII. */
+const WIDE_SPACE = /[\s]/;
+const DOT = 46;
+const STAR = 42;
+const REST = 62;
 
 /** Whether a message can be published to `subject`: no empty token, no white space, no wildcard token. */
 export function isPublishSubject(subject: string): boolean {
-  return isFilter(subject) && !hasWildcard(subject);
+  return kindOf(subject) === 'literal';
 }
 
 /** Whether `subject` is a valid filter, wildcards allowed. */
 export function isFilter(subject: string): boolean {
-  if (subject.length === 0 || subject.length > SUBJECT_BYTES_MAX || SPACE.test(subject))
-    return false;
-  const tokens = subject.split('.');
-  return tokens.every((token, i) => token !== '' && (token !== '>' || i === tokens.length - 1));
+  return kindOf(subject) !== 'invalid';
+}
+
+/** In one pass: every publish comes by here. */
+function kindOf(subject: string): 'literal' | 'wildcard' | 'invalid' {
+  const { length } = subject;
+  if (length === 0 || length > SUBJECT_BYTES_MAX) return 'invalid';
+  let kind: 'literal' | 'wildcard' = 'literal';
+  let isWide = false;
+  let from = 0;
+  for (let i = 0; i <= length; i++) {
+    const code = i === length ? DOT : subject.charCodeAt(i);
+    if (code === DOT) {
+      if (i === from) return 'invalid';
+      const first = i === from + 1 ? subject.charCodeAt(from) : 0;
+      if (first === REST && i < length) return 'invalid';
+      if (first === REST || first === STAR) kind = 'wildcard';
+      from = i + 1;
+    } else if (code <= 32) {
+      if (code === 0 || code === 32 || (code >= 9 && code <= 13)) return 'invalid';
+    } else if (code > 127) isWide = true;
+  }
+  return isWide && WIDE_SPACE.test(subject) ? 'invalid' : kind;
 }
 
 export function hasWildcard(subject: string): boolean {
@@ -33,6 +56,18 @@ export function matches(filter: string, subject: string): boolean {
     if (i >= tokens.length || (wanted[i] !== '*' && wanted[i] !== tokens[i])) return false;
   }
   return wanted.length === tokens.length;
+}
+
+/** Whether every subject that falls under `filter` falls under `wide`. */
+export function isCovered(filter: string, wide: string): boolean {
+  const tokens = filter.split('.');
+  const wanted = wide.split('.');
+  for (const [i, want] of wanted.entries()) {
+    if (want === '>') return tokens.length > i;
+    const token = tokens[i];
+    if (token === undefined || token === '>' || (want !== '*' && want !== token)) return false;
+  }
+  return tokens.length === wanted.length;
 }
 
 /** Whether some subject falls under both filters. Two streams may not collide: a message has one home. */

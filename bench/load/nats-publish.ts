@@ -12,6 +12,8 @@ export interface NatsPublishOptions {
   readonly port: number;
   /** Created when it is not there. */
   readonly stream: string;
+  /** It is there: the server need not have the API to create it. */
+  readonly exists?: boolean;
   readonly subject: string;
   readonly count: number;
   /** Publishes in flight. */
@@ -32,7 +34,7 @@ const options = JSON.parse(process.argv[2] ?? '') as NatsPublishOptions;
 const socket = connect({ port: options.port, host: '127.0.0.1', noDelay: true });
 await once(socket, 'connect');
 socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"lang":"bench"}\r\n');
-await createStream(options);
+if (options.exists !== true) await createStream(options);
 socket.write('SUB _INBOX.b 1\r\n');
 const startedMs = performance.now();
 await pump(options);

@@ -21,11 +21,16 @@ export function inForce(running: Config, next: Config): InForce {
   const nameKept = kept('gateway.name', running.gateway.name, next.gateway.name);
   kept('gateway.data_dir', running.gateway.dataDir, next.gateway.dataDir);
   kept('gateway.commit_interval', running.gateway.commitIntervalMs, next.gateway.commitIntervalMs);
-  // All of [mqtt] waits with its address: users that are right for the new one may be none at all, and the listener still
+  // All of [mqtt] and [nats] waits with its address: users that are right for the new one may be none at all, and the listener still
   // has the old one, which the whole network may reach.
   const mqttKept =
     kept('mqtt', running.mqtt === undefined, next.mqtt === undefined) ||
     kept('mqtt.listen', running.mqtt?.listen, next.mqtt?.listen);
+  const natsKept =
+    kept('nats', running.nats === undefined, next.nats === undefined) ||
+    kept('nats.listen', running.nats?.listen, next.nats?.listen) ||
+    kept('nats.tls', running.nats?.tls, next.nats?.tls) ||
+    kept('nats.websocket', running.nats?.websocket, next.nats?.websocket);
   const monitorKept =
     kept('monitor', running.monitor === undefined, next.monitor === undefined) ||
     kept('monitor.listen', running.monitor?.listen, next.monitor?.listen);
@@ -36,6 +41,7 @@ export function inForce(running: Config, next: Config): InForce {
     ...next,
     gateway: running.gateway,
     mqtt: mqttKept ? running.mqtt : next.mqtt,
+    nats: natsKept ? running.nats : next.nats,
     mqttSources: sourcesKept ? running.mqttSources : next.mqttSources,
     monitor: monitorKept ? running.monitor : next.monitor,
   };

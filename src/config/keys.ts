@@ -17,9 +17,12 @@ import {
   hubServer,
   listen,
   name,
+  origin,
   password,
   publishSubject,
   streamSubject,
+  subjectFilter,
+  userKey,
   userName,
 } from './values.ts';
 
@@ -31,7 +34,7 @@ const SERIAL_MAX = 64;
 const MQTT_SOURCES_MAX = 16;
 /** A frame becomes one message, and must pass a hub with the usual max_payload of 1 MiB. */
 const FRAME_MAX = 512 * 1024;
-/** Users of the MQTT listener; a larger number belongs in a directory service. */
+/** Users of one listener; a larger number belongs in a directory service. */
 const USERS_MAX = 1000;
 
 const log = alwaysTable({
@@ -55,6 +58,32 @@ const mqtt = table({
   acl: later,
   tls: later,
   websocket: later,
+});
+
+const nats = table({
+  listen: preset(listen, '127.0.0.1:4222'),
+  allow_anonymous: optional(boolean),
+  users: tables('user', USERS_MAX, {
+    user: required(userName),
+    password: secret(optional(password)),
+    password_file: optional(secretFile),
+    token_file: optional(secretFile),
+    nkey: optional(userKey),
+    publish: optional(listOf(subjectFilter, 'subjects')),
+    deny_publish: optional(listOf(subjectFilter, 'subjects')),
+    subscribe: optional(listOf(subjectFilter, 'subjects')),
+    deny_subscribe: optional(listOf(subjectFilter, 'subjects')),
+    allow_responses: preset(boolean, false),
+  }),
+  tls: table({
+    cert: required(pemFile),
+    key: required(pemSecretFile),
+    ca: optional(pemFile),
+  }),
+  websocket: table({
+    listen: required(listen),
+    origins: optional(listOf(origin, 'origins')),
+  }),
 });
 
 const monitor = table({
@@ -142,12 +171,12 @@ export const KEYS = {
   gateway,
   log,
   mqtt,
+  nats,
   monitor,
   stream,
   serial,
   mqtt_source: mqttSource,
   hub,
   forward,
-  nats: later,
   leaf: later,
 };

@@ -15,6 +15,7 @@ export type ConfigDraft = Draft<typeof KEYS>;
 type StreamDraft = ConfigDraft['stream'][number];
 type SerialDraft = ConfigDraft['serial'][number];
 type MqttDraft = NonNullable<ConfigDraft['mqtt']>;
+type NatsDraft = NonNullable<ConfigDraft['nats']>;
 type HubDraft = NonNullable<ConfigDraft['hub']>;
 
 /** The store makes it by itself; a configured one would take its place. */
@@ -32,6 +33,7 @@ export function checkRules(draft: ConfigDraft, fileMode: number, problems: Probl
   checkPorts(draft.serial, problems);
   for (const [i, port] of draft.serial.entries()) checkFraming(port, `serial[${i + 1}]`, problems);
   if (draft.mqtt !== undefined) checkMqtt(draft.mqtt, fileMode, problems);
+  if (draft.nats !== undefined) checkNats(draft.nats, fileMode, problems);
   checkListeners(draft, problems);
   checkSources(draft, problems);
   if (draft.hub !== undefined) checkHub(draft.hub, problems);
@@ -177,6 +179,41 @@ function checkMqtt(mqtt: MqttDraft, fileMode: number, problems: Problems): void 
     );
 }
 
+const NATS_LOGINS = ['password', 'password_file', 'token_file', 'nkey'];
+
+function checkNats(nats: NatsDraft, fileMode: number, problems: Problems): void {
+  distinct(nats.users, 'nats.users', 'user', problems);
+  for (const [i, user] of nats.users.entries()) {
+    const at = `nats.users[${i + 1}]`;
+    const ways = NATS_LOGINS.filter((key) => problems.isWritten(`${at}.${key}`));
+    if (ways.length !== 1)
+      problems.add(
+        at,
+        `user "${user.user ?? '?'}" has ${ways.length === 0 ? 'no way to log in' : ways.join(' and ')}, ` +
+          `expected one of ${NATS_LOGINS.join(', ')}`,
+      );
+    if (problems.placeOf(`${at}.password`).line !== undefined)
+      checkExposure(`${at}.password`, fileMode, problems);
+  }
+  if (nats.users.length > 0) return;
+  if (nats.allow_anonymous === false)
+    return problems.add(
+      'nats.allow_anonymous',
+      'found false without users: nobody could connect; add [[nats.users]]',
+    );
+  if (nats.allow_anonymous === true) return;
+  for (const [path, listen] of [
+    ['nats.listen', nats.listen],
+    ['nats.websocket.listen', nats.websocket?.listen],
+  ] as const)
+    if (listen !== undefined && !isLoopback(listen.host))
+      problems.add(
+        path,
+        `found "${formatListen(listen)}", which other machines can reach, without users; ` +
+          'expected [[nats.users]], or allow_anonymous = true if everybody there may do everything',
+      );
+}
+
 /** A password in the configuration makes the configuration a secret. */
 function checkExposure(path: string, fileMode: number, problems: Problems): void {
   if ((fileMode & 0o007) === 0) return;
@@ -189,13 +226,27 @@ function checkExposure(path: string, fileMode: number, problems: Problems): void
 
 /** Two listeners on one port: the second would not start. */
 function checkListeners(draft: ConfigDraft, problems: Problems): void {
-  const [a, b] = [draft.mqtt?.listen, draft.monitor?.listen];
-  if (a === undefined || b === undefined || a.port !== b.port || a.port === 0) return;
-  if (a.host !== b.host && !isWildcard(a) && !isWildcard(b)) return;
-  problems.add(
-    'monitor.listen',
-    `found "${formatListen(b)}", the port of mqtt.listen, expected a port of its own`,
-  );
+  const listeners = [
+    { path: 'mqtt.listen', listen: draft.mqtt?.listen },
+    { path: 'nats.listen', listen: draft.nats?.listen },
+    { path: 'nats.websocket.listen', listen: draft.nats?.websocket?.listen },
+    { path: 'monitor.listen', listen: draft.monitor?.listen },
+  ];
+  for (const [i, { path, listen }] of listeners.entries()) {
+    if (listen === undefined) continue;
+    const first = listeners
+      .slice(0, i)
+      .find((earlier) => earlier.listen !== undefined && isSamePort(earlier.listen, listen));
+    if (first !== undefined)
+      problems.add(
+        path,
+        `found "${formatListen(listen)}", the port of ${first.path}, expected a port of its own`,
+      );
+  }
+}
+
+function isSamePort(a: Listen, b: Listen): boolean {
+  return a.port === b.port && a.port !== 0 && (a.host === b.host || isWildcard(a) || isWildcard(b));
 }
 
 function isWildcard({ host }: Listen): boolean {

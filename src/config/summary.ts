@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { collide, isFilter, matches } from '../subject.ts';
 import { sharedFilter } from './mqtt-source-values.ts';
-import type { Config, MqttSourceConfig, SerialConfig, StreamConfig } from './types.ts';
+import type { Config, MqttSourceConfig, NatsConfig, SerialConfig, StreamConfig } from './types.ts';
 import { formatDuration, formatSize } from './units.ts';
 import { formatListen, isLoopback } from './values.ts';
 
@@ -18,6 +18,7 @@ export function summary(config: Config): string {
     const who = [users, anonymous].filter((part) => part !== '').join(', ');
     lines.push(['mqtt', `${formatListen(mqtt.listen)}, ${who}`]);
   }
+  if (config.nats !== undefined) lines.push(['nats', describeNats(config.nats)]);
   for (const source of config.mqttSources) lines.push(['source', describeSource(source)]);
   for (const stream of config.streams) lines.push(['stream', describeStream(stream, config)]);
   if (hub !== undefined) {
@@ -28,6 +29,17 @@ export function summary(config: Config): string {
   }
   if (monitor !== undefined) lines.push(['monitor', `http://${formatListen(monitor.listen)}`]);
   return lines.map(([part, text]) => `  ${part.padEnd(8)} ${text}`).join('\n');
+}
+
+function describeNats({ listen, users, allowAnonymous, tls, websocket }: NatsConfig): string {
+  const parts = [
+    formatListen(listen),
+    websocket === undefined ? '' : `WebSocket ${formatListen(websocket.listen)}`,
+    tls === undefined ? 'no TLS' : 'TLS',
+    users.length === 0 ? '' : `${users.length} users`,
+    allowAnonymous ? 'anonymous clients allowed' : '',
+  ];
+  return parts.filter((part) => part !== '').join(', ');
 }
 
 function describePort(port: SerialConfig): string {
@@ -65,8 +77,9 @@ function describeStream(stream: StreamConfig, config: Config): string {
 export function warnings(config: Config): readonly string[] {
   const { mqtt, monitor, hub, streams } = config;
   const found: string[] = [];
-  if (mqtt === undefined && config.serial.length + config.mqttSources.length === 0)
-    found.push('Nothing comes in: there is no [mqtt], [[serial]] or [[mqtt_source]].');
+  const silent = config.serial.length + config.mqttSources.length === 0;
+  if (mqtt === undefined && config.nats === undefined && silent)
+    found.push('Nothing comes in: there is no [mqtt], [nats], [[serial]] or [[mqtt_source]].');
   if (streams.length === 0) found.push('Nothing is kept: there is no [[stream]].');
   else
     found.push(
@@ -79,6 +92,7 @@ export function warnings(config: Config): readonly string[] {
     if (mqtt.users.length > 0)
       found.push('[mqtt] receives passwords over the network without TLS.');
   }
+  if (config.nats !== undefined) found.push(...natsWarnings(config.nats));
   for (const { host, name, passwordFile, tls } of config.mqttSources)
     if (passwordFile !== undefined && tls === undefined && !isLoopback(host))
       found.push(`[[mqtt_source]] ${name} sends its password over the network without TLS.`);
@@ -90,6 +104,16 @@ export function warnings(config: Config): readonly string[] {
     if (hub.tls === undefined && ['password', 'token'].includes(hub.auth.type) && isRemote(hub))
       found.push('[hub] may send its password or token over the network without TLS.');
   }
+  return found;
+}
+
+function natsWarnings({ listen, users, allowAnonymous, tls, websocket }: NatsConfig): string[] {
+  const found: string[] = [];
+  if (isLoopback(listen.host) && isLoopback(websocket?.listen.host ?? 'localhost')) return found;
+  if (allowAnonymous)
+    found.push('[nats] lets everybody who reaches it do everything: allow_anonymous = true.');
+  if (tls === undefined && users.some(({ login }) => login.type !== 'nkey'))
+    found.push('[nats] receives passwords or tokens over the network without TLS.');
   return found;
 }
 

@@ -11,6 +11,7 @@ export interface Config {
   readonly gateway: GatewayConfig;
   readonly log: LogConfig;
   readonly mqtt: MqttConfig | undefined;
+  readonly nats: NatsConfig | undefined;
   readonly monitor: MonitorConfig | undefined;
   readonly streams: readonly StreamConfig[];
   readonly serial: readonly SerialConfig[];
@@ -41,6 +42,44 @@ export interface MqttConfig {
 export type MqttUser =
   | { readonly user: string; readonly password: string }
   | { readonly user: string; readonly passwordFile: string };
+
+export interface NatsConfig {
+  readonly listen: Listen;
+  readonly users: readonly NatsUser[];
+  /** Whether a client without a login may connect. Never true by default off loopback or where there are users. */
+  readonly allowAnonymous: boolean;
+  /** Undefined: no TLS. */
+  readonly tls: ServerTls | undefined;
+  /** Undefined: no WebSocket. */
+  readonly websocket: { readonly listen: Listen; readonly origins: readonly string[] } | undefined;
+}
+
+export interface NatsUser {
+  readonly user: string;
+  /** The one way in which the user logs in. A secret is here, or in a file of its own. */
+  readonly login:
+    | { readonly type: 'password'; readonly password: string }
+    | { readonly type: 'password' | 'token'; readonly file: string }
+    | { readonly type: 'nkey'; readonly publicKey: string };
+  /** Undefined: everything. */
+  readonly permissions: NatsPermissions | undefined;
+}
+
+export interface NatsPermissions {
+  /** Undefined: everything that is not denied. */
+  readonly publish: readonly string[] | undefined;
+  readonly denyPublish: readonly string[];
+  readonly subscribe: readonly string[] | undefined;
+  readonly denySubscribe: readonly string[];
+  readonly allowResponses: boolean;
+}
+
+export interface ServerTls {
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Whoever has no certificate of this authority is refused; undefined: nobody needs one. */
+  readonly caFile: string | undefined;
+}
 
 export interface MonitorConfig {
   readonly listen: Listen;

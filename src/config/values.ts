@@ -1,6 +1,7 @@
 // The kinds of value of a gateway: names, subjects, addresses and delimiters.
 
 import { isIPv6 } from 'node:net';
+import { parseUserKey } from '../nats/nkey.ts';
 import { collide, isFilter, isName, isPublishSubject } from '../subject.ts';
 import { Refusal, text, type Kind } from './kinds.ts';
 
@@ -24,6 +25,32 @@ export const userName: Kind<string> = text('a user name of 1 to 128 characters',
 
 export const password: Kind<string> = text('a password of 1 to 1024 characters', (found) =>
   found.length >= 1 && found.length <= 1024 ? found : undefined,
+);
+
+/** What a client may publish or subscribe to: anything with a meaning, wildcards allowed. */
+export const subjectFilter: Kind<string> = text(
+  'a subject such as "plant1.>" or "_INBOX.>"',
+  (found) => {
+    if (found.includes('/')) return topicRefusal(found);
+    return isFilter(found) ? found : undefined;
+  },
+);
+
+/** The public half of an NKey. */
+export const userKey: Kind<string> = text(
+  'the public NKey of a user ("U…", 56 letters)',
+  (found) => {
+    if (/^S[A-Z2-7]{50,}$/.test(found))
+      return new Refusal(
+        'it is a seed, which only its owner may have: `nk -pubout` gives the public key',
+      );
+    return parseUserKey(found) === undefined ? undefined : found;
+  },
+);
+
+/** Where a web page comes from. */
+export const origin: Kind<string> = text('an origin such as "https://panel.example.com"', (found) =>
+  URL.parse(found)?.origin === found ? found : undefined,
 );
 
 /** What a message is published to: no wildcard, nothing reserved. */

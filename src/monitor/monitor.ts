@@ -1,12 +1,14 @@
-// The monitoring listener: GET /healthz, /varz and /jsz, each computed when it is asked for. It only reads, knows no
+// The monitoring listener: GET /healthz, /varz, /connz, /subsz and /jsz, each computed when it is asked for. It only reads, knows no
 // secrets, and sends no CORS header: a web page that happens to be open on this machine cannot read it.
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Listen } from '../config/types.ts';
 import { formatListen } from '../config/values.ts';
+import { connz, type ConnzInput, type ConnzOptions } from './connz.ts';
 import { healthz, type Health } from './health.ts';
 import { jsz, type JszInput, type JszOptions } from './jsz.ts';
+import { subsz, type SubszInput } from './subsz.ts';
 import { varz, type VarzInput } from './varz.ts';
 
 // An `import` of values from node:http reads every export, a WebSocket client among them: 7 MB for nothing.
@@ -20,12 +22,16 @@ const HEADER_BYTES_MAX = 8 * 1024;
 const REQUEST_MS = 5000;
 /** How long a connection may be silent, or not read its answer, before it is closed. */
 const IDLE_MS = 10_000;
+/** Clients in one answer of /connz, as in nats-server; `limit` and `offset` give others. */
+const CONNZ_LIMIT = 1024;
 
 /** What main supplies; each is called for every request that needs it. */
 export interface MonitorSources {
   readonly health: () => Health;
   readonly varz: () => VarzInput;
   readonly jsz: () => JszInput;
+  readonly connz: () => ConnzInput;
+  readonly subsz: () => SubszInput;
 }
 
 /** The listener could not start. */
@@ -54,6 +60,8 @@ export class Monitor {
   readonly #paths: Readonly<Record<string, (query: URLSearchParams) => Answer>> = {
     '/healthz': () => healthz(this.#sources.health()),
     '/varz': () => ({ status: 200, body: this.#varz() }),
+    '/connz': (query) => this.#connz(query),
+    '/subsz': () => ({ status: 200, body: subsz(this.#sources.subsz()) }),
     '/jsz': (query) => this.#jsz(query),
   };
 
@@ -134,6 +142,21 @@ export class Monitor {
     return { ...varz(this.#sources.varz()), ...http };
   }
 
+  #connz(query: URLSearchParams): Answer {
+    const flags = { subs: false };
+    const wrong = readFlags(query, flags);
+    if (wrong !== undefined) return wrong;
+    const options: ConnzOptions = {
+      ...flags,
+      offset: Number(query.get('offset') ?? 0),
+      limit: Number(query.get('limit') ?? CONNZ_LIMIT),
+    };
+    for (const name of ['offset', 'limit'] as const)
+      if (!Number.isSafeInteger(options[name]) || options[name] < 0)
+        return { status: 400, body: { error: `${name}: expected a whole number` } };
+    return { status: 200, body: connz(this.#sources.connz(), options) };
+  }
+
   #jsz(query: URLSearchParams): Answer {
     const options: Record<keyof JszOptions, boolean> = {
       streams: false,
@@ -141,13 +164,20 @@ export class Monitor {
       config: false,
       accounts: false,
     };
-    for (const name of Object.keys(options) as (keyof JszOptions)[]) {
-      const text = query.get(name) ?? '';
-      const on = /^(1|t|true)$/i.test(text);
-      if (!on && !/^(|0|f|false)$/i.test(text))
-        return { status: 400, body: { error: `${name}: found "${text}", expected true or false` } };
-      options[name] = on;
-    }
+    const wrong = readFlags(query, options);
+    if (wrong !== undefined) return wrong;
     return { status: 200, body: jsz(this.#sources.jsz(), options) };
   }
+}
+
+/** Reads what `flags` names from the query; an answer where one is neither true nor false. */
+function readFlags(query: URLSearchParams, flags: Record<string, boolean>): Answer | undefined {
+  for (const name of Object.keys(flags)) {
+    const text = query.get(name) ?? '';
+    const on = /^(1|t|true)$/i.test(text);
+    if (!on && !/^(|0|f|false)$/i.test(text))
+      return { status: 400, body: { error: `${name}: found "${text}", expected true or false` } };
+    flags[name] = on;
+  }
+  return undefined;
 }

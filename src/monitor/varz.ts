@@ -28,9 +28,12 @@ export interface VarzInput {
   readonly connections: number;
   /** Clients since the start. */
   readonly totalConnections?: number;
+  /** NATS clients that were cut off because they did not read; undefined where there is no such listener. */
+  readonly slowConsumers?: number | undefined;
   /** What the parts say of themselves, in camelCase; an absent part is off. */
   readonly sections: {
     readonly mqtt?: object | undefined;
+    readonly nats?: object | undefined;
     readonly serial?: readonly object[] | undefined;
     readonly mqttSources?: readonly object[] | undefined;
     readonly hub?: object | undefined;
@@ -59,6 +62,7 @@ export function varz(input: VarzInput): Record<string, unknown> {
     out_bytes: broker.outBytes,
     unrouted_msgs: broker.nobodyMsgs,
     subscriptions: input.subscriptions,
+    ...(input.slowConsumers === undefined ? {} : { slow_consumers: input.slowConsumers }),
     ...(toSnakeCase(input.sections) as object),
   };
 }

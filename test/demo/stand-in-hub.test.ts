@@ -45,10 +45,7 @@ afterEach(async () => {
 test('a forwarder brings a backlog to it once and in order, over a lost link', async () => {
   const stream = new MemoryStream('telemetry');
   stream.publishMany(2_500);
-  const forwarder = new Forwarder(
-    forwarderOptions(stream),
-    { hub, ...parts },
-  );
+  const forwarder = new Forwarder(forwarderOptions(stream), { hub, ...parts });
   forwarder.start();
   await until('a first batch', () => forwarder.status().confirmedSeq > 0);
   hub.reconnect('the test wants it');

@@ -38,6 +38,47 @@ test('a subscription that ends in the middle of a delivery disturbs nobody', () 
   expect(broker.subscriptions).toBe(1);
 });
 
+test('of a queue group one member gets each message, whatever its filter is', () => {
+  const broker = new Broker();
+  const got = { a: 0, b: 0, c: 0, plain: 0 };
+  broker.subscribe('w.*', { deliver: () => got.a++ }, 'crew');
+  broker.subscribe('w.>', { deliver: () => got.b++ }, 'crew');
+  const end = broker.subscribe('w.x', { deliver: () => got.c++ }, 'others');
+  broker.subscribe('w.x', { deliver: () => got.plain++ });
+  for (let i = 0; i < 300; i++) expect(broker.publish(message('w.x'))).toBe('delivered');
+  expect(got.a + got.b).toBe(300);
+  expect(Math.min(got.a, got.b)).toBeGreaterThan(100);
+  expect(got).toMatchObject({ c: 300, plain: 300 });
+  end();
+  broker.publish(message('w.x'));
+  expect(got).toMatchObject({ c: 300, plain: 301 });
+  expect(broker.subscriptions).toBe(3);
+});
+
+test('who is asked may decline: another member takes it, or nobody does', () => {
+  const broker = new Broker();
+  const me = {};
+  let got = 0;
+  broker.subscribe('a', { offer: (_, from) => from !== me }, 'crew');
+  expect(broker.publish(message('a'), undefined, me)).toBe('nobody');
+  expect(broker.counters).toMatchObject({ outMsgs: 0, nobodyMsgs: 1 });
+  broker.subscribe('a', { deliver: () => got++ }, 'crew');
+  for (let i = 0; i < 20; i++)
+    expect(broker.publish(message('a'), undefined, me)).toBe('delivered');
+  expect(got).toBe(20);
+});
+
+test('an answer is not counted as coming in, and its subject is not remembered', () => {
+  const broker = new Broker();
+  let got = 0;
+  broker.subscribe('_INBOX.me.*', { deliver: () => got++ });
+  for (let i = 0; i < 5; i++) broker.answer(message(`_INBOX.me.${i}`));
+  expect(got).toBe(5);
+  expect(broker.answer(message('_INBOX.you.1'))).toBe('nobody');
+  expect(broker.cachedSubjects).toBe(0);
+  expect(broker.counters).toMatchObject({ inMsgs: 0, outMsgs: 5, nobodyMsgs: 0 });
+});
+
 test('header blocks are read and written as NATS clients do', () => {
   const block = encodeHeaders([
     ['Nats-Msg-Id', 'a:1'],

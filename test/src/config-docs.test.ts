@@ -18,7 +18,7 @@ const SERIAL = '[[serial]]\nname = "meter"\npath = "/dev/ttyUSB0"\n';
 test('what is allowed but probably not meant is said', () => {
   const warn = (toml: string) => warnings(configs.load(NAME + toml));
   expect(warn('')).toEqual([
-    'Nothing comes in: there is no [mqtt], [[serial]] or [[mqtt_source]].',
+    'Nothing comes in: there is no [mqtt], [nats], [[serial]] or [[mqtt_source]].',
     'Nothing is kept: there is no [[stream]].',
   ]);
   expect(warn(`[mqtt]\n${STREAM}`)).toEqual([]);

@@ -93,6 +93,9 @@ afterEach(async () => {
   monitor = undefined;
 });
 
+const CONNZ = { serverId: 'NTEST', wallMs: 0, nowMs: 0, clients: [] };
+const SUBSZ = { serverId: 'NTEST', wallMs: 0, subscriptions: 0, cachedSubjects: 0 };
+
 /** What the sources answer; a test changes it while the monitor runs. */
 interface State {
   health: Health;
@@ -104,7 +107,13 @@ async function setup(state: Partial<State> = {}): Promise<{ port: number; state:
   const full = { health: { ok: true, problems: [] }, varz: VARZ, jsz: JSZ, ...state };
   monitor = new Monitor(
     { listen: { host: '127.0.0.1', port: 0 } },
-    { health: () => full.health, varz: () => full.varz, jsz: () => full.jsz },
+    {
+      health: () => full.health,
+      varz: () => full.varz,
+      jsz: () => full.jsz,
+      connz: () => CONNZ,
+      subsz: () => SUBSZ,
+    },
   );
   const { host, port } = await monitor.start();
   expect(host).toBe('127.0.0.1');
@@ -335,10 +344,10 @@ describe('/jsz', () => {
 describe('the listener', () => {
   test('names the paths that it has', async () => {
     const { port } = await setup();
-    for (const path of ['/', '/connz', '/healthz/', '//x', '/__proto__', '/toString']) {
+    for (const path of ['/', '/routez', '/healthz/', '//x', '/__proto__', '/toString']) {
       const { status, json } = await ask(port, path);
       expect(status, path).toBe(404);
-      expect(json['paths']).toEqual(['/healthz', '/varz', '/jsz']);
+      expect(json['paths']).toEqual(['/healthz', '/varz', '/connz', '/subsz', '/jsz']);
     }
   });
 
@@ -403,7 +412,13 @@ describe('the listener', () => {
     const { port } = await setup();
     const second = new Monitor(
       { listen: { host: '127.0.0.1', port } },
-      { health: () => ({ ok: true, problems: [] }), varz: () => VARZ, jsz: () => JSZ },
+      {
+        health: () => ({ ok: true, problems: [] }),
+        varz: () => VARZ,
+        jsz: () => JSZ,
+        connz: () => CONNZ,
+        subsz: () => SUBSZ,
+      },
     );
     const error: unknown = await second.start().catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(MonitorError);

@@ -24,6 +24,7 @@ const SOURCES = new Map(
 const INDIRECT = [
   'src/run.ts: log.warn(text)',
   'device/mqtt/base.ts: log.warn({ ...fields, times }, condition)',
+  'src/nats/shared.ts: log.warn({ ...fields, times }, condition)',
 ];
 
 interface Call {

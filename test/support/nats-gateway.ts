@@ -95,11 +95,10 @@ export class RawClient {
   greeting = '';
   ended = false;
   readonly stream: Duplex;
-  readonly #gateway: NatsGateway;
+  readonly #gateway: { readonly clock: FakeClock };
   #heard = '';
-  reading = true;
 
-  constructor(stream: Duplex, gateway: NatsGateway) {
+  constructor(stream: Duplex, gateway: { readonly clock: FakeClock }) {
     this.stream = stream;
     this.#gateway = gateway;
     stream.on('data', (chunk: Buffer) => (this.#heard += chunk.toString('latin1')));

@@ -34,10 +34,12 @@ class Agent {
       },
       { clock: systemClock, log, random },
     );
-    this.forwarder = new Forwarder(
-      forwarderOptions(stream),
-      { hub: this.hub, clock: systemClock, log, random },
-    );
+    this.forwarder = new Forwarder(forwarderOptions(stream), {
+      hub: this.hub,
+      clock: systemClock,
+      log,
+      random,
+    });
     this.hub.start();
     this.forwarder.start();
   }

@@ -1,0 +1,92 @@
+// /connz: the NATS clients, in nats-server's names.
+
+import { formatTime, formatUptime } from './format.ts';
+
+export interface ConnzClient {
+  readonly cid: number;
+  readonly type: 'nats' | 'websocket';
+  readonly ip: string;
+  readonly port: number;
+  /** Monotonic time of its connection, and of the last bytes from it. */
+  readonly sinceMs: number;
+  readonly lastInMs: number;
+  readonly rttMs: number | undefined;
+  readonly pendingBytes: number;
+  readonly counters: {
+    readonly inMsgs: number;
+    readonly inBytes: number;
+    readonly outMsgs: number;
+    readonly outBytes: number;
+  };
+  readonly subscriptions: readonly string[];
+  /** Empty where it did not say. */
+  readonly name: string;
+  readonly lang: string;
+  readonly version: string;
+  /** Undefined for nobody in particular. */
+  readonly user: string | undefined;
+}
+
+export interface ConnzInput {
+  readonly serverId: string;
+  readonly wallMs: number;
+  /** Monotonic. */
+  readonly nowMs: number;
+  readonly clients: readonly ConnzClient[];
+}
+
+export interface ConnzOptions {
+  /** Whether each client's subscriptions are listed. */
+  readonly subs: boolean;
+  readonly offset: number;
+  readonly limit: number;
+}
+
+/** The JSON of /connz. */
+export function connz(input: ConnzInput, options: ConnzOptions): Record<string, unknown> {
+  const { clients, wallMs, nowMs } = input;
+  const { offset, limit, subs } = options;
+  const shown = clients.slice(offset, offset + limit);
+  return {
+    server_id: input.serverId,
+    now: formatTime(wallMs),
+    num_connections: shown.length,
+    total: clients.length,
+    offset,
+    limit,
+    connections: shown.map((client) => clientJson(client, { wallMs, nowMs, subs })),
+  };
+}
+
+function clientJson(
+  client: ConnzClient,
+  { wallMs, nowMs, subs }: { wallMs: number; nowMs: number; subs: boolean },
+): object {
+  const { counters, subscriptions, rttMs } = client;
+  const given = Object.entries({
+    name: client.name,
+    lang: client.lang,
+    version: client.version,
+    authorized_user: client.user ?? '',
+  }).filter(([, text]) => text !== '');
+  return {
+    cid: client.cid,
+    kind: 'Client',
+    type: client.type,
+    ip: client.ip,
+    port: client.port,
+    start: formatTime(wallMs - (nowMs - client.sinceMs)),
+    last_activity: formatTime(wallMs - (nowMs - client.lastInMs)),
+    ...(rttMs === undefined ? {} : { rtt: `${Math.max(1, Math.round(rttMs * 1000))}µs` }),
+    uptime: formatUptime(nowMs - client.sinceMs),
+    idle: formatUptime(nowMs - client.lastInMs),
+    pending_bytes: client.pendingBytes,
+    in_msgs: counters.inMsgs,
+    out_msgs: counters.outMsgs,
+    in_bytes: counters.inBytes,
+    out_bytes: counters.outBytes,
+    subscriptions: subscriptions.length,
+    ...Object.fromEntries(given),
+    ...(subs && subscriptions.length > 0 ? { subscriptions_list: subscriptions } : {}),
+  };
+}

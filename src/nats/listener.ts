@@ -1,0 +1,264 @@
+// The NATS listener: accepts sockets and bounds them. A socket that has to log in and has not costs little and lives
+// shortly; when too many wait, the oldest goes. Relies on `connection.ts` for everything that a client says.
+
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { assert } from '../assert.ts';
+import { every, type Cancel } from '../clock.ts';
+import { isLoopback } from '../config/values.ts';
+import type { NatsUser } from './auth.ts';
+import { Connection, type Host } from './connection.ts';
+import { addressOf, close, listen } from './doors.ts';
+import { infoLine } from './encoder.ts';
+import { info, type Greeting, type Peer } from './info.ts';
+import { newNonce } from './nkey.ts';
+import {
+  createShared,
+  type NatsCounters,
+  type NatsDeps,
+  type NatsOptions,
+  type Shared,
+} from './shared.ts';
+import type { TlsDoor } from './tls.ts';
+import type { WebSocketDoor } from './websocket.ts';
+
+/** How often the connections' deadlines are looked at, while there are any. */
+const TICK_MS = 500;
+/** Notices a peer that vanished although nothing is sent to it. */
+const TCP_KEEP_ALIVE_MS = 60_000;
+/** How long clients are served after they were told that the server stops: time to finish what they are at. */
+const LAME_DUCK_MS = 300;
+
+export interface NatsStats extends NatsCounters {
+  connections: number;
+  /** Sockets that have not logged in. */
+  halfOpen: number;
+  subscriptions: number;
+  /** Bytes that clients have not read. */
+  pendingBytes: number;
+  /** Publishes that wait for the disk. */
+  publishesInFlight: number;
+  /** Bytes of begun messages beyond what each connection has free. */
+  partialBytes: number;
+}
+
+export class NatsListener implements Host {
+  readonly #shared: Shared;
+  readonly #halfOpen = new Set<Connection>();
+  readonly #open = new Set<Connection>();
+  readonly #closing = new Set<Connection>();
+  #server: Server | undefined;
+  #tls: TlsDoor | undefined;
+  #websocket: WebSocketDoor | undefined;
+  #cancelTick: Cancel | undefined;
+  #stopped: Promise<void> | undefined;
+  #allGone: (() => void) | undefined;
+  #clientId = 0;
+
+  constructor(options: NatsOptions, deps: NatsDeps) {
+    this.#shared = createShared(options, deps);
+    this.#assertGuarded(options.users ?? [], options.allowAnonymous);
+  }
+
+  /** Where it listens; undefined before `start`. */
+  get address(): AddressInfo | undefined {
+    return addressOf(this.#server);
+  }
+
+  get websocketAddress(): AddressInfo | undefined {
+    return this.#websocket?.address;
+  }
+
+  /** The clients, in the order in which they came. */
+  get connections(): Iterable<Connection> {
+    return this.#open;
+  }
+
+  /** Counters and present state, for /varz. */
+  stats(): NatsStats {
+    const { counters, budgets, pending, partials, window } = this.#shared;
+    return {
+      ...counters,
+      connections: this.#open.size,
+      halfOpen: this.#halfOpen.size,
+      subscriptions: budgets.subscriptions.used,
+      pendingBytes: pending.used,
+      publishesInFlight: window.messages,
+      partialBytes: partials.used,
+    };
+  }
+
+  /** Binds and accepts. Rejects with the system's error when an address cannot be had or a certificate not be used. */
+  async start(): Promise<void> {
+    const { options, limits } = this.#shared;
+    if (options.tls !== undefined) {
+      const { TlsDoor } = await import('./tls.ts');
+      this.#tls = new TlsDoor(options.tls, limits, (socket, greeting) =>
+        this.accept(socket, peerOf(socket, true), greeting),
+      );
+    }
+    if (options.websocket !== undefined) {
+      const { WebSocketDoor } = await import('./websocket.ts');
+      this.#websocket = new WebSocketDoor(options.websocket, options.tls, limits, (stream, peer) =>
+        this.accept(stream, peer),
+      );
+      await this.#websocket.start();
+    }
+    const server = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS },
+      (socket) => this.#acceptSocket(socket),
+    );
+    this.#server = server;
+    await listen(server, options.listen);
+    const { host } = options.listen;
+    this.#shared.address = { host, port: this.address?.port ?? options.listen.port };
+    // Out of file descriptors, mostly: the connections that are there go on.
+    server.on('error', (error) =>
+      this.#shared.warn('the NATS listener cannot accept', { err: error }),
+    );
+  }
+
+  #assertGuarded(users: readonly NatsUser[], allowAnonymous: boolean): void {
+    const { listen: address, websocket } = this.#shared.options;
+    const local = isLoopback(address.host) && isLoopback(websocket?.listen.host ?? 'localhost');
+    assert(allowAnonymous || users.length > 0 || local, 'a NATS listener off loopback needs users');
+  }
+
+  /** Others may connect from now on. Clients that could not connect any more are closed; the others notice nothing. */
+  admitOnly(users: readonly NatsUser[], allowAnonymous: boolean): void {
+    this.#assertGuarded(users, allowAnonymous);
+    this.#shared.users.replace(users, allowAnonymous);
+    for (const connection of this.#open) connection.checkUser();
+    // They were greeted for other users, maybe without a nonce.
+    for (const connection of this.#halfOpen) connection.destroy();
+  }
+
+  #acceptSocket(socket: Socket): void {
+    const tls = this.#tls;
+    if (tls === undefined) return this.accept(socket, peerOf(socket, false));
+    if (this.#stopped !== undefined) return void socket.destroy();
+    const greeting = this.#greeting();
+    socket.write(infoLine(info(this.#shared, greeting, peerOf(socket, true))));
+    tls.enter(socket, greeting);
+  }
+
+  /** Serves one client on `stream`, which has been greeted already where there is a `greeting`. */
+  accept(stream: Duplex, peer: Peer, greeting?: Greeting): void {
+    if (this.#stopped !== undefined) return void stream.destroy();
+    const { counters, limits, users } = this.#shared;
+    this.#makeRoom();
+    const connection = new Connection(stream, this.#shared, this, {
+      peer,
+      greeting: greeting ?? this.#greeting(),
+      greeted: greeting !== undefined,
+    });
+    this.#cancelTick ??= every(this.#shared.clock, TICK_MS, () => this.#tick());
+    this.#halfOpen.add(connection);
+    counters.totalConnections++;
+    if (this.#open.size >= limits.connectionsMax) {
+      counters.refusedConnections++;
+      this.#shared.warn('too many NATS clients: further ones are refused', { ip: peer.ip });
+      return connection.close('too many clients', 'maximum connections exceeded');
+    }
+    if (!users.required) connection.enter();
+  }
+
+  #greeting(): Greeting {
+    return {
+      clientId: ++this.#clientId,
+      nonce: this.#shared.users.usesNkeys ? newNonce() : '',
+    };
+  }
+
+  /**
+   * Accepts no more, tells the clients (`ldm`), serves them for a moment, then reads no more, lets the answers to what was
+   * taken leave, and closes. Resolves when all is closed, at the latest after `graceMs`.
+   */
+  stop(graceMs: number): Promise<void> {
+    this.#stopped ??= this.#stop(graceMs);
+    return this.#stopped;
+  }
+
+  entered(connection: Connection): void {
+    this.#halfOpen.delete(connection);
+    this.#open.add(connection);
+  }
+
+  closed(connection: Connection): void {
+    this.#halfOpen.delete(connection);
+    this.#open.delete(connection);
+    this.#closing.add(connection);
+  }
+
+  gone(connection: Connection): void {
+    this.#closing.delete(connection);
+    if (this.#count() > 0) return;
+    this.#cancelTick?.();
+    this.#cancelTick = undefined;
+    this.#allGone?.();
+  }
+
+  /** Cuts off whoever has most to read. */
+  overfull(): void {
+    let largest: Connection | undefined;
+    for (const each of this.#open)
+      if (largest === undefined || each.pendingBytes > largest.pendingBytes) largest = each;
+    largest?.cut('too much waits for all clients together, and most of it for this one');
+  }
+
+  #count(): number {
+    return this.#halfOpen.size + this.#open.size + this.#closing.size;
+  }
+
+  /** Closes the oldest where too many have not logged in, or are not done with closing. */
+  #makeRoom(): void {
+    const { halfOpenMax } = this.#shared.limits;
+    for (const oldest of this.#halfOpen) {
+      if (this.#halfOpen.size < halfOpenMax) break;
+      this.#shared.warn('too many NATS sockets without a login: the oldest are closed', {});
+      oldest.destroy();
+    }
+    for (const oldest of this.#closing) {
+      if (this.#closing.size < halfOpenMax) break;
+      this.#closing.delete(oldest);
+      oldest.destroy();
+    }
+  }
+
+  #tick(): void {
+    const nowMs = this.#shared.clock.monotonicMs();
+    for (const connections of [this.#halfOpen, this.#open, this.#closing])
+      for (const connection of connections) connection.tick(nowMs);
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const { clock, turn } = this.#shared;
+    this.#tls?.stop();
+    const closed = Promise.all([close(this.#server), this.#websocket?.stop()]);
+    let cancelLate: Cancel = () => undefined;
+    const late = new Promise<void>((resolve) => {
+      cancelLate = clock.after(graceMs, resolve);
+    });
+    const gone = new Promise<void>((resolve) => {
+      this.#allGone = resolve;
+      if (this.#count() === 0) resolve();
+    });
+    for (const connection of this.#open) connection.announceStop();
+    turn.flush();
+    const cancelDuck = clock.after(Math.min(LAME_DUCK_MS, graceMs / 2), () => {
+      for (const connection of [...this.#halfOpen, ...this.#open]) connection.drain();
+    });
+    await Promise.race([gone, late]);
+    cancelDuck();
+    for (const connection of [...this.#halfOpen, ...this.#open, ...this.#closing])
+      connection.destroy();
+    await closed;
+    cancelLate();
+    this.#cancelTick?.();
+    this.#cancelTick = undefined;
+  }
+}
+
+function peerOf(socket: Socket, tls: boolean): Peer {
+  return { ip: socket.remoteAddress ?? '', port: socket.remotePort ?? 0, type: 'nats', tls };
+}

@@ -8,7 +8,7 @@ const VERSION_LINE = 'NATS/1.0\r\n';
 /** The names, spaces, numbers and line ends around what a message brings. */
 const FRAME_BYTES = 128;
 /** UTF-8 bytes of one UTF-16 unit, at most. */
-const UNIT_BYTES_MAX = 3;
+const BYTES_A_UNIT = 3;
 
 /** HPUB of all `messages`; `reply(i)` is the reply subject of the i-th. `extra` are header lines for the first one. */
 export function encodePublishes(
@@ -19,8 +19,7 @@ export function encodePublishes(
   const longest = reply(messages.length).length + FRAME_BYTES;
   let bound = extra.length;
   for (const { subject, id, headerLines, data } of messages)
-    bound +=
-      UNIT_BYTES_MAX * subject.length + id.length + headerLines.length + data.length + longest;
+    bound += BYTES_A_UNIT * subject.length + id.length + headerLines.length + data.length + longest;
   const wire = Buffer.allocUnsafe(bound);
   let at = 0;
   for (const [i, { subject, id, headerLines, data }] of messages.entries()) {

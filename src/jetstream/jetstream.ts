@@ -15,7 +15,8 @@ import { FileDisk, giveBackRoom, type Disk } from './disk.ts';
 import { DuplicateWindow } from './duplicates.ts';
 import { createMessageTable, messageTable, migrate } from './schema.ts';
 import { isDamage, isMarkedDamaged, markDamaged, salvage } from './salvage.ts';
-import { Store, STORE_LIMITS, type StoreLimits } from './store.ts';
+import { Store } from './store.ts';
+import { STORE_LIMITS, type StoreLimits } from './store-limits.ts';
 import { Stream } from './stream.ts';
 import { DEAD_LETTER_STREAM, streamConfigs, type StreamOrder } from './stream-configs.ts';
 import type { StreamConfig } from './stream-types.ts';
@@ -329,6 +330,8 @@ export class JetStream {
     for (const [name, stream] of before) {
       if (this.#streams.has(name)) continue;
       this.#unsubscribeAll(name);
+      // Nothing ticks it any more, and what is known in memory only (a late mark) must not wait for days.
+      stream.saveAll();
       this.#dropped.set(name, stream);
       this.#warnUnused(name);
     }

@@ -14,6 +14,8 @@ import type { Totals } from './totals.ts';
 
 /** Rows looked at in one step, and deleted in one transaction: a few milliseconds of the loop. */
 const TRIM_ROWS = 2_000;
+/** Bytes of them: SQLite reads each page of a large record to free it, and notes in the WAL what it has changed. */
+const TRIM_BYTES = 1024 * 1024;
 /** Records dropped at a call by age, or for room on a full disk; the next call is a second away at most. */
 const DROP_ROWS = 20_000;
 /**
@@ -77,9 +79,13 @@ export class Retention {
     this.#trim(standing.confirmedSeq, standing, 'max_bytes', () => this.fits(bytes));
   }
 
-  /** Drops the oldest while the stream is over its limits (discard old), a bounded number at a call. */
+  /**
+   * Drops the oldest while the stream is over its limits, a bounded number at a call. With discard new that is what had
+   * made room and came back with a crash, as far as the hub has it.
+   */
   keepLimits(standing: Standing): void {
-    if (this.#config.discard !== 'old') return;
+    const old = this.#config.discard === 'old';
+    if (!old && standing.confirmedSeq === Infinity) return;
     const { totals } = this.#parts;
     const { maxBytes, maxMsgs } = this.#config;
     const within = (): boolean =>
@@ -87,7 +93,8 @@ export class Retention {
     if (within()) return;
     let dropped = 0;
     const reason = totals.bytes > maxBytes ? 'max_bytes' : 'max_msgs';
-    this.#trim(Infinity, standing, reason, () => within() || dropped++ >= KEEP_ROWS);
+    const last = old ? Infinity : standing.confirmedSeq;
+    this.#trim(last, standing, reason, () => within() || dropped++ >= KEEP_ROWS);
   }
 
   /** Drops what was stored before store time `oldestTs`, a bounded number at a call. */
@@ -155,11 +162,24 @@ export class Retention {
     const { rows, subjects, gaps, totals } = this.#parts;
     if (totals.due) totals.changed = true;
     if (!totals.changed) return;
-    this.#deletingTo = Math.min(totals.firstSeq - 1, this.#deletedTo + TRIM_ROWS);
+    this.#deletingTo = this.#deletable();
     if (this.#deletingTo > this.#deletedTo) rows.delete(this.#deletedTo + 1, this.#deletingTo);
     totals.save();
     subjects.saveCounts();
     gaps.save(confirmedSeq);
+  }
+
+  /** Up to where one transaction deletes of what is trimmed. */
+  #deletable(): number {
+    const { rows, totals } = this.#parts;
+    const last = Math.min(totals.firstSeq - 1, this.#deletedTo + TRIM_ROWS);
+    if (this.#lazyBytes <= TRIM_BYTES) return last;
+    let bytes = 0;
+    for (const extent of rows.extents(this.#deletedTo + 1, last, TRIM_ROWS)) {
+      bytes += extent.bytes;
+      if (bytes >= TRIM_BYTES) return extent.seq;
+    }
+    return last;
   }
 
   committed(confirmedSeq: number): void {
@@ -170,7 +190,7 @@ export class Retention {
     subjects.countsSaved();
     gaps.saved(confirmedSeq);
     this.#deletedTo = Math.max(this.#deletedTo, this.#deletingTo);
-    this.#lazyBytes = 0;
+    if (this.#deletedTo >= totals.firstSeq - 1) this.#lazyBytes = 0;
     this.#deleteLater();
   }
 }

@@ -13,8 +13,10 @@ import type { Cancel, Clock } from '../clock.ts';
 import { PublishError } from '../message.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Disk } from './disk.ts';
+import { FullDisk } from './full-disk.ts';
 import { Room } from './room.ts';
 import { isDamage } from './salvage.ts';
+import { STORE_LIMITS, type StoreLimits } from './store-limits.ts';
 
 /** Something that writes into the store's transactions. It keeps what it has queued until it is told the outcome. */
 export interface Participant {
@@ -28,28 +30,6 @@ export interface Participant {
   refused(error: PublishError): (() => void) | undefined;
 }
 
-export interface StoreLimits {
-  /** Queued messages at which a transaction starts although a sync is running: bounds one turn's work (about 1 ms). */
-  readonly commitRows: number;
-  /** And while none is running: the disk works on the first part of a turn's messages while the rest is read. */
-  readonly commitRowsIdle: number;
-  /** Messages queued or not yet synced; more are refused. A card that stalls for seconds must not eat the memory. */
-  readonly undurableMessagesMax: number;
-  /** Bytes queued or not yet synced; more are refused. */
-  readonly undurableBytesMax: number;
-  /** WAL size at which commits rest for a checkpoint. Small: one bad frame makes SQLite drop all that follow it. */
-  readonly walBytesMax: number;
-}
-
-export const STORE_LIMITS: StoreLimits = {
-  commitRows: 512,
-  commitRowsIdle: 128,
-  undurableMessagesMax: 100_000,
-  undurableBytesMax: 16 * 1024 * 1024,
-  walBytesMax: 4 * 1024 * 1024,
-};
-
-const PAGE_BYTES = 4096;
 /** How long to wait for another program that holds the write lock. */
 const BUSY_RETRY_MS = 20;
 
@@ -87,6 +67,7 @@ export class Store {
   readonly #options: StoreOptions;
   readonly #limits: StoreLimits;
   readonly #room: Room;
+  readonly #fullDisk: FullDisk;
 
   #dirty = new Set<Participant>();
   #waiters: Waiter[] = [];
@@ -109,7 +90,8 @@ export class Store {
   #resting = false;
   #wantCheckpoint = false;
   #afterCheckpoint: (() => void)[] = [];
-  #walBytesGuess = 0;
+  /** What the last checkpoint could not take over, because another program was reading. */
+  #walBytesStuck = 0;
   #stopped = false;
   #failed: Error | undefined;
 
@@ -124,6 +106,23 @@ export class Store {
     this.#options = options;
     this.#limits = { ...STORE_LIMITS, ...options.limits };
     this.#room = new Room(parts.db, parts.disk);
+    this.#fullDisk = this.#wayBack();
+  }
+
+  #wayBack(): FullDisk {
+    const over = (): boolean => this.#failed !== undefined || this.#stopped;
+    const store = {
+      get over() {
+        return over();
+      },
+      checkpoint: (then: () => void) => this.#checkpoint(then),
+      refuseQueued: () => {
+        if (this.#dirty.size > 0) this.#refuse([...this.#dirty]);
+        this.#sync();
+      },
+      resume: () => this.#turn(),
+    };
+    return new FullDisk(this.#room, this.#clock, store, this.#options.onFull);
   }
 
   /** Why additions are refused just now, or null. */
@@ -269,21 +268,22 @@ export class Store {
     this.counters.commits++;
     this.#undurableMessages += this.#queuedMessages;
     this.#undurableBytes += this.#queuedBytes;
-    // Each transaction writes the pages it touched: the data, and about three for the tables' right edges.
-    this.#walBytesGuess += this.#queuedBytes * 1.25 + 3 * PAGE_BYTES * participants.length;
     this.#queuedMessages = 0;
     this.#queuedBytes = 0;
-    if (this.#walBytesGuess > this.#limits.walBytesMax / 2) this.#checkpointer.prepare();
-    if (this.#walBytesGuess > this.#limits.walBytesMax) {
-      this.#walBytesGuess = this.#room.walBytes();
-      if (this.#walBytesGuess > this.#limits.walBytesMax) this.#wantCheckpoint = true;
-    }
+    this.#watchWal();
+  }
+
+  /** Asked of SQLite, which takes 5 us: what a transaction has written cannot be told from what was added, let alone removed. */
+  #watchWal(): void {
+    const { walBytesMax } = this.#limits;
+    const walBytes = this.#room.walBytes() - this.#walBytesStuck;
+    if (walBytes > walBytesMax / 2) this.#checkpointer.prepare();
+    if (walBytes > walBytesMax) this.#wantCheckpoint = true;
   }
 
   /** No room: refuses the additions, and commits the removals alone, or nothing would ever be freed. */
   #refuse(participants: Participant[]): void {
-    const wasFull = this.#room.full !== null;
-    const error = this.#room.becameFull();
+    const { error, began } = this.#fullDisk.found();
     const waiters = this.#waiters;
     this.#waiters = [];
     this.#queuedMessages = 0;
@@ -294,10 +294,7 @@ export class Store {
     // Last, because whoever is told may write again: that belongs to the next transaction.
     for (const tell of told) tell?.();
     for (const waiter of waiters) waiter(error);
-    if (!wasFull) {
-      this.#options.onFull(error);
-      this.#clock.after(0, () => this.#recover());
-    }
+    began();
   }
 
   #commitRemovals(participants: Participant[]): void {
@@ -308,25 +305,6 @@ export class Store {
       // Not even removals fit: they stay queued; checkpointing makes the room for them.
       if (codeOf(error) !== 'SQLITE_FULL') this.fail(error);
     }
-  }
-
-  /** While the disk is full: frees what can be freed, and looks twice a second whether there is room again. */
-  #recover(): void {
-    if (this.#failed !== undefined || this.#stopped || this.#room.full === null) return;
-    this.#room.giveBack();
-    this.#checkpoint(() => {
-      // What was added meanwhile is refused, never forgotten: only its removals are committed here.
-      if (this.#dirty.size > 0) this.#refuse([...this.#dirty]);
-      if (this.#failed !== undefined) return;
-      this.#sync();
-      if (this.#room.tryResume()) {
-        this.#options.onFull(null);
-        this.#turn();
-      } else {
-        this.#options.onFull(this.#room.full);
-        this.#clock.after(500, () => this.#recover());
-      }
-    });
   }
 
   /** Tells the room how much disk there is; call it every few seconds. */
@@ -389,7 +367,7 @@ export class Store {
     this.#resting = true;
     this.#checkpointer.run((error) => {
       this.#resting = false;
-      this.#walBytesGuess = 0;
+      this.#walBytesStuck = error === null ? 0 : this.#room.walBytes();
       if (error !== null) this.counters.checkpointErrors++;
       else this.counters.checkpoints++;
       if (error !== null && codeOf(error).startsWith('SQLITE_IOERR')) return this.fail(error);

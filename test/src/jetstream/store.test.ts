@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { GatewayStore, streamOrder } from '../../support/gateway-store.ts';
 
@@ -118,4 +120,23 @@ test('a start makes durable what a crash left in the log before it takes anythin
   expect(store.disk?.syncs).toBe(1);
   await opened;
   expect(store.stream.epochs().at(-1)?.current).toBe(true);
+});
+
+test('what is deleted counts for the log as well: it stays near its limit while a full stream is emptied', async () => {
+  await using store = await new GatewayStore([streamOrder({ maxAgeMs: 60_000 })], {
+    limits: { walBytesMax: 256 * 1024 },
+  }).open();
+  for (let i = 0; i < 8_000; i++) {
+    store.publish('data.a', Buffer.alloc(1_300, i));
+    if (i % 20 === 0) store.settle();
+  }
+  store.settle();
+  const walBytes = (): number => statSync(join(store.dir, 'mangrove.db-wal')).size;
+  const before = walBytes();
+  store.clock.advance(70_000);
+  store.settle();
+  expect(store.stream.state().messages).toBe(0);
+  // The limit, and one transaction that was begun below it.
+  expect(before).toBeLessThan(512 * 1024);
+  expect(walBytes()).toBeLessThan(1_024 * 1024);
 });

@@ -68,7 +68,7 @@ function repetitions(valid: readonly HubEntry[], bySent: ReadonlyMap<string, Sen
 function disorder(valid: readonly HubEntry[], { epochs, storeLostAtMs }: Evidence): string[] {
   const problems: string[] = [];
   const last = new Map<string, { epoch: number; seq: number; forgotten: boolean; atMs: number }>();
-  let frame = -1;
+  let frame = { number: -1, forgotten: false };
   for (const { stream, epoch, seq, nonce, forgotten, atMs } of valid) {
     const now = { epoch: epochs.get(epoch) ?? -1, seq, forgotten, atMs };
     const before = last.get(stream);
@@ -81,9 +81,9 @@ function disorder(valid: readonly HubEntry[], { epochs, storeLostAtMs }: Evidenc
     last.set(stream, now);
     const number = nonce?.startsWith('s-') === true ? Number(nonce.slice(2)) : undefined;
     if (number === undefined) continue;
-    if (number <= frame && !forgotten && storeLostAtMs.length === 0)
-      problems.push(`frame ${number} behind frame ${frame}`);
-    frame = number;
+    if (number <= frame.number && !frame.forgotten && storeLostAtMs.length === 0)
+      problems.push(`frame ${number} behind frame ${frame.number}`);
+    frame = { number, forgotten };
   }
   return problems;
 }

@@ -72,10 +72,15 @@ function readIfThere(path: string): Buffer {
 /** Sequences per stream. */
 export type Extents = ReadonlyMap<string, number>;
 
+/** Per stream: what is confirmed, and where the hub has it. */
+export type Marks = ReadonlyMap<string, { readonly seq: number; readonly hubSeq: number }>;
+
 interface Committed {
   readonly extents: Extents;
   /** What forwarding has written down of its own sending, per stream. */
   readonly notes: ReadonlyMap<string, string>;
+  /** What it has written down as confirmed, per stream. */
+  readonly marks: Marks;
 }
 
 export class SimDisk implements Disk {
@@ -86,6 +91,7 @@ export class SimDisk implements Disk {
   readonly #events: DiskEvents;
   #db: Database | undefined;
   #walFrames: Statement<[], { log: number }> | undefined;
+  #marks: Statement<[], { name: string; seq: number; hubSeq: number }> | undefined;
   readonly #lasts = new Map<string, Statement<[], { last: number | null }>>();
   #asideBytes = 0;
   #closed = false;
@@ -96,6 +102,7 @@ export class SimDisk implements Disk {
   #generation = 0;
   readonly #durable = new Map<string, number>();
   #durableNotes: ReadonlyMap<string, string> = new Map();
+  #durableMarks: Marks = new Map();
 
   constructor(path: string, clock: Clock, script: DiskScript, events: DiskEvents) {
     this.#path = path;
@@ -114,6 +121,11 @@ export class SimDisk implements Disk {
   /** The forwarding notes that a finished sync covers, as they were written. */
   get durableNotes(): ReadonlyMap<string, string> {
     return this.#durableNotes;
+  }
+
+  /** The confirmed marks that a finished sync covers. */
+  get durableMarks(): Marks {
+    return this.#durableMarks;
   }
 
   checkpointer(db: Database): Checkpointer {
@@ -159,17 +171,21 @@ export class SimDisk implements Disk {
     });
   }
 
-  #advance({ extents, notes }: Committed): void {
+  #advance({ extents, notes, marks }: Committed): void {
     for (const [name, seq] of extents)
       this.#durable.set(name, Math.max(seq, this.#durable.get(name) ?? 0));
     this.#durableNotes = notes;
+    this.#durableMarks = marks;
   }
 
   /** The last committed sequence of each stream, asked of SQLite itself. */
   #committed(): Committed {
     const db = this.#db;
-    if (db === undefined) return { extents: new Map(), notes: new Map() };
+    if (db === undefined) return { extents: new Map(), notes: new Map(), marks: new Map() };
     if (this.#lasts.size === 0) {
+      this.#marks = db.prepare(
+        'SELECT name, mark_seq AS seq, mark_hub_seq AS hubSeq FROM stream WHERE mark_seq IS NOT NULL',
+      );
       const streams = db
         .prepare<[], { id: number; name: string }>('SELECT id, name FROM stream')
         .all();
@@ -190,6 +206,7 @@ export class SimDisk implements Disk {
     return {
       extents: new Map([...this.#lasts].map(([name, last]) => [name, last.get()?.last ?? 0])),
       notes: new Map(rows.map(({ key, value }) => [key, value.toString()])),
+      marks: new Map(this.#marks?.all().map((mark) => [mark.name, mark])),
     };
   }
 

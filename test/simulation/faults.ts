@@ -77,6 +77,13 @@ const ACTS: Record<Fault, Act> = {
     clock.after(between(random, 5_000, 120_000), () => calm(hub));
   },
   election: ({ hub }, random) => hub.changeLeader(randomInt(random, 4_000)),
+  'cut after a confirmation'(world, random) {
+    world.onLate = () => {
+      world.onLate = () => undefined;
+      cutLateMark(world, random);
+    };
+    return false;
+  },
   ambush(world, random) {
     const { hub } = world;
     hub.line.onAppend = () => {
@@ -101,11 +108,7 @@ const ACTS: Record<Fault, Act> = {
       world.hub.recreate();
       world.count('hub stream recreated');
     }),
-  'hub purged': ({ hub, journal }) => {
-    if (hub.model.describe().removes) return hub.model.purge(`${PREFIX}.${GATEWAY}.*.>`);
-    journal.forget();
-    hub.model.purge();
-  },
+  'hub purged': purge,
   'hub full'({ hub, clock }, random) {
     const { model } = hub;
     const before = model.config;
@@ -146,6 +149,28 @@ const ACTS: Record<Fault, Act> = {
     return true;
   },
 };
+
+/** An operator empties the hub's stream. */
+function purge({ hub, journal, durableMarks }: World): void {
+  if (hub.model.describe().removes) return hub.model.purge(`${PREFIX}.${GATEWAY}.*.>`);
+  journal.forget(durableMarks);
+  hub.model.purge();
+}
+
+/** The power goes, or the process, while the disk may not have the mark; where purges are on, one comes in between. */
+function cutLateMark(world: World, random: Random): void {
+  const { clock, options } = world;
+  clock.after(random() < 0.3 ? 0 : randomInt(random, 12_000), () =>
+    world.soon(async () => {
+      const downMs = between(random, 100, 120_000);
+      await world.die(random() < 0.7 ? 'power cut' : 'killed', downMs);
+      world.count('cut after a confirmation');
+      if (options.faults['hub purged'] === undefined || random() < 0.7) return;
+      purge(world);
+      world.count('hub purged after a cut');
+    }),
+  );
+}
 
 /** Something happens while messages of a fast batch are on their way. */
 function ambush(world: World, random: Random): void {

@@ -43,6 +43,7 @@ export interface Surroundings {
   readonly problem: (text: string) => void;
   readonly count: (what: string) => void;
   readonly described: Watch['described'];
+  readonly confirmed: Watch['confirmed'];
   /** The process wants to end: its disk failed. */
   readonly fatal: (error: Error) => void;
   readonly cut: (image: Image) => void;

@@ -4,6 +4,7 @@ import { parseId } from '../../sync/hub-message.ts';
 import type { FakeClock } from '../support/fake-clock.ts';
 import type { ModelMessage } from '../support/hub-model.ts';
 import type { ScriptedHub } from '../support/scripted-hub.ts';
+import type { Marks } from './disk.ts';
 import { nonceOf } from './ledger.ts';
 
 export const GATEWAY = 'gw7';
@@ -111,9 +112,19 @@ export class Journal {
       if (entry.loss === null && entry.hubSeq > lastSeq) entry.loss = loss;
   }
 
-  /** What the hub holds now was taken away, and nothing there says so. */
-  forget(): void {
-    for (const entry of this.entries) if (entry.loss === null) entry.forgotten = true;
+  /**
+   * What the hub holds now was taken away, and nothing there says so: only the marks that the gateway has on its disk do.
+   * What they do not cover may come again. One that speaks of what the hub has lost since covers nothing.
+   */
+  forget(marks: Marks): void {
+    const held = this.entries.filter(({ loss }) => loss === null);
+    const covered = new Map<string, number>();
+    for (const { stream, seq, hubSeq } of held) {
+      const mark = marks.get(stream);
+      if (mark?.seq === seq && mark.hubSeq === hubSeq) covered.set(stream, seq);
+    }
+    for (const entry of held)
+      if (entry.seq > (covered.get(entry.stream) ?? 0)) entry.forgotten = true;
   }
 
   /**

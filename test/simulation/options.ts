@@ -31,8 +31,11 @@ export const FAULTS = [
   'impostor',
   'unplug',
 ] as const;
-/** An ambush waits for a fast batch, and then breaks the link, kills a process or changes the leader in the midst of it. */
-export type Fault = (typeof FAULTS)[number] | 'ambush';
+/**
+ * An ambush waits for a fast batch, and then breaks the link, kills a process or changes the leader in the midst of it.
+ * A cut after a confirmation comes before the mark is on the disk, or soon after.
+ */
+export type Fault = (typeof FAULTS)[number] | 'ambush' | 'cut after a confirmation';
 
 /** Faults after which a message may rightly be missing or be there twice: on in few seeds, so that most are strict. */
 const EXCUSING: readonly Fault[] = [
@@ -129,6 +132,24 @@ export function drawFastOptions(seed: number): Options {
     minutes: Math.min(minutes, 25),
     faults: { ...faults, ambush: 120 },
     publishers: publishers.map((order) => ({ ...order, burst: Math.max(order.burst, 40) })),
+  };
+}
+
+/** The same seed with a hub that removes nothing by itself, and with deaths soon after its confirmations. */
+export function drawLateOptions(seed: number): Options {
+  const options = drawOptions(seed);
+  const { retention: _, discard: __, maxMsgs: ___, maxAgeMs: ____, ...hub } = options.hub;
+  const { 'hub purged': purged = 2, ...faults } = options.faults;
+  return {
+    ...options,
+    hub,
+    mode: seed % 2 === 0 ? 'fast' : 'auto',
+    minutes: Math.min(options.minutes, 25),
+    faults: {
+      ...faults,
+      ...(seed % 4 === 0 ? { 'hub purged': purged } : {}),
+      'cut after a confirmation': 60,
+    },
   };
 }
 

@@ -1,7 +1,7 @@
-// Runs seeds from the command line: node test/simulation/run.ts [--seeds N] [--from S] [--fast] [--log] [--keep-going]
+// Runs seeds from the command line: node test/simulation/run.ts [--seeds N] [--from S] [--fast | --late] [--log] [--keep-going]
 
 import { parseArgs } from 'node:util';
-import { drawFastOptions, drawOptions } from './options.ts';
+import { drawFastOptions, drawLateOptions, drawOptions } from './options.ts';
 import { report } from './report.ts';
 import { simulate } from './simulate.ts';
 
@@ -10,18 +10,20 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '100' },
     from: { type: 'string', default: '1' },
     fast: { type: 'boolean', default: false },
+    late: { type: 'boolean', default: false },
     log: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
   },
 });
 const from = Number(values.from);
 const seeds = Number(values.seeds);
+const draw = values.fast ? drawFastOptions : values.late ? drawLateOptions : drawOptions;
 const counts = new Map<string, number>();
 let failed = 0;
 let simulatedMs = 0;
 const startedMs = performance.now();
 for (let seed = from; seed < from + seeds; seed++) {
-  const result = await simulate(seed, {}, values.fast ? drawFastOptions : drawOptions);
+  const result = await simulate(seed, {}, draw);
   simulatedMs += result.simulatedMs;
   for (const [what, times] of result.counts) counts.set(what, (counts.get(what) ?? 0) + times);
   if (result.problems.length === 0) continue;

@@ -33,6 +33,8 @@ export interface Watch {
   /** The bytes first sent under each ID. */
   readonly sentAs: Map<string, string>;
   readonly described: (local: string, stream: HubStream) => void;
+  /** A mark was given to a local stream; a late one is on the disk some seconds later. */
+  readonly confirmed: (local: string, seq: number, late: boolean) => void;
 }
 
 export class WatchedHub implements Hub {
@@ -257,11 +259,12 @@ export class WatchedStream implements LocalStream {
     return entries;
   }
 
-  confirm(mark: ForwardMark): void {
+  confirm(mark: ForwardMark, late?: boolean): void {
     // What lies there may be without an ID.
     if (mark.id !== '' && !this.#watch.atHub(mark.id))
       this.#watch.problem(`confirmed, and never stored: ${mark.id}`);
-    this.#stream.confirm(mark);
+    this.#stream.confirm(mark, late);
+    this.#watch.confirmed(this.name, mark.seq, late === true);
   }
 
   onDurable(fn: () => void): Cancel {

@@ -11,7 +11,7 @@ import { streamOrder } from '../support/gateway-store.ts';
 import { randomInt, seededRandom, type Random } from '../support/random.ts';
 import { ScriptedHub } from '../support/scripted-hub.ts';
 import { settle } from './clock.ts';
-import { readImage, writeImage, type DiskScript, type Image } from './disk.ts';
+import { readImage, writeImage, type DiskScript, type Image, type Marks } from './disk.ts';
 import { Meter, Publisher, type FieldParts } from './field.ts';
 import { Gateway, type Surroundings } from './gateway.ts';
 import { Journal } from './journal.ts';
@@ -22,6 +22,8 @@ import { countLine, lossSeen } from './verdicts.ts';
 export const TRUE_START_MS = Date.UTC(2026, 5, 1);
 const LINES_KEPT = 400;
 const PROBLEMS_MAX = 20;
+/** 10 s, the tick that sees to it, and a slow disk. */
+const LATE_MARK_MS = 30_000;
 /** Bytes that one turn may add to the WAL over its limit. */
 const WAL_SLACK_BYTES = 6 * 1024 * 1024;
 
@@ -45,6 +47,14 @@ export class World {
   gateway: Gateway | undefined;
   /** A copy of the data directory, taken at a time. */
   snapshot: { readonly image: Image; readonly atMs: number } | undefined;
+  /** What happens when a late mark is confirmed. */
+  onLate: () => void = () => undefined;
+  /** The confirmed marks that the disk has at least, as of the last death. */
+  #marksLeft: Marks = new Map();
+  /** When the disk did last not answer for long. */
+  #stalledMs = Number.NEGATIVE_INFINITY;
+  /** The last confirmed mark of each stream, on the disk or not. */
+  readonly #confirmed = new Map<string, number>();
   /** Wall-clock time comes back after a power cut only when somebody sets it. */
   clockLost = false;
   #life = 0;
@@ -109,6 +119,13 @@ export class World {
         lossSeen(this, stream);
         this.journal.seen(local, forwarded?.firstSeq ?? 0);
       },
+      confirmed: (local, seq, late) => {
+        this.#confirmed.set(local, seq);
+        if (!late) return;
+        this.count('confirmed late');
+        this.#seeWritten(local);
+        this.onLate();
+      },
       fatal: (error) => {
         this.count(`fatal: ${error.message.slice(0, 12)}`);
         const gateway = this.gateway;
@@ -127,8 +144,27 @@ export class World {
     };
   }
 
+  /** A late mark, or one behind it, must be on the disk some seconds later, unless the disk is full or does not answer. */
+  #seeWritten(local: string): void {
+    const { gateway, clock } = this;
+    if (this.options.faults['full disk'] !== undefined) return;
+    const mark = gateway?.jetstream.stream(local)?.mark;
+    clock.after(LATE_MARK_MS, () => {
+      if (gateway?.up !== true || this.#stalledMs > clock.monotonicMs() - LATE_MARK_MS) return;
+      if (gateway.jetstream.store.failed) return;
+      const now = gateway.jetstream.stream(local)?.mark;
+      // A hub that lost what it had makes it go back, and one that was made anew counts from 1.
+      if (now?.hubCreated !== mark?.hubCreated) return;
+      const due = Math.min(mark?.hubSeq ?? 0, now?.hubSeq ?? 0);
+      const written = gateway.disk.durableMarks.get(local)?.hubSeq ?? 0;
+      if (gateway.jetstream.store.full === null && written < due)
+        this.problem(`${local}: the mark ${due} is not written, but ${written}`);
+    });
+  }
+
   #diskScript(random: Random): World['disk'] {
     const [least, most] = this.options.syncMs;
+    const stalled = (): void => void (this.#stalledMs = this.clock.monotonicMs());
     return {
       totalBytes: this.options.diskBytes,
       othersBytes: 0,
@@ -136,7 +172,10 @@ export class World {
       nextCheckpointCut: false,
       stalled: false,
       syncMs() {
-        if (this.stalled) return 500 + random() * 5_000;
+        if (this.stalled) {
+          stalled();
+          return 500 + random() * 5_000;
+        }
         return least * (most / least) ** random();
       },
       syncFails() {
@@ -189,6 +228,7 @@ export class World {
       if (answered) this.problem(`a second receipt for ${nonce}`);
       answered = true;
       if (gateway?.alive !== true) this.problem(`a receipt from a dead process for ${nonce}`);
+      else if (error?.errCode === 10047) this.#stalledMs = this.clock.monotonicMs();
       else if (ack !== null) {
         if (ack.seq > (gateway.disk.durable.get(ack.stream) ?? 0))
           this.problem(`${nonce} acknowledged as ${ack.seq} before the sync`);
@@ -239,6 +279,9 @@ export class World {
     }
     this.gateway = gateway;
     this.count('start');
+    for (const { name, mark } of gateway.forwarded)
+      if ((mark?.seq ?? 0) < (this.#confirmed.get(name) ?? 0))
+        this.count('started with an old mark');
     afterwards();
     gateway.start().then(
       () => {
@@ -257,6 +300,7 @@ export class World {
   ): Promise<void> {
     const gateway = this.gateway;
     if (gateway?.alive !== true) return;
+    this.#marksLeft = gateway.disk.durableMarks;
     let image: Image;
     if (typeof how === 'string') image = await gateway.die(how);
     else {
@@ -287,6 +331,7 @@ export class World {
     gateway.stop().then(
       () => {
         if (this.gateway !== gateway) return;
+        this.#marksLeft = gateway.disk.durableMarks;
         this.hub.reconnect('the process has ended');
         this.count('stop');
         this.#life++;
@@ -298,6 +343,11 @@ export class World {
     this.clock.after(5_000, () => {
       if (this.gateway === gateway && gateway.alive) this.soon(() => this.die('killed', downMs));
     });
+  }
+
+  /** The confirmed marks that the disk has at least, whatever happens now. */
+  get durableMarks(): Marks {
+    return this.gateway?.alive === true ? this.gateway.disk.durableMarks : this.#marksLeft;
   }
 
   image(): Image {
@@ -383,7 +433,11 @@ export class World {
     for (const stream of gateway.forwarded) {
       const { messages, duplicateIds } = stream.state();
       const max = stream.config.maxMsgs;
-      if (max !== undefined && messages > max) this.problem(`${stream.name} holds ${messages}`);
+      // With discard new a crash brings back what had made room; it goes again as far as the hub is known to have it.
+      const unconfirmed =
+        stream.config.discard === 'new' ? stream.durableSeq - (stream.mark?.seq ?? 0) : 0;
+      if (max !== undefined && messages > Math.max(max, unconfirmed))
+        this.problem(`${stream.name} holds ${messages}`);
       if (duplicateIds > stream.config.duplicateIdsMax) this.problem(`${duplicateIds} IDs`);
     }
   }

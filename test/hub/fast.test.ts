@@ -52,6 +52,8 @@ test.concurrent(
   { timeout: TEST_MS },
   async () => {
     await using rig = await Rig.start({ seed: 22, stream: FORGETFUL, forward: { mode: 'fast' } });
+    await burst(rig.agent, rig.ledger, 10);
+    await rig.agent.drained();
     for (let round = 0; round < 4; round++) {
       rig.proxy.delayAfter(3_000 + randomInt(rig.random, 100_000), LATE_MS);
       const publishing = burst(rig.agent, rig.ledger, BURST);

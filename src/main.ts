@@ -321,6 +321,7 @@ interface HubOrder extends HubConfig {
   readonly gateway: string;
   /** A stream that goes to it. */
   readonly forwarded: string | undefined;
+  readonly relaxed: boolean;
 }
 
 /** A forwarder is bound to its link: another link needs another forwarder. How long its grace is concerns the stream. */
@@ -332,7 +333,8 @@ interface ForwardOrder extends Omit<ForwardConfig, 'graceMs'> {
 
 function hubOrders({ hub, gateway, forwards }: Config): HubOrder[] {
   const forwarded = forwards[0]?.stream;
-  return hub === undefined ? [] : [{ ...hub, gateway: gateway.name, forwarded }];
+  const relaxed = forwards.some(({ order }) => order === 'relaxed');
+  return hub === undefined ? [] : [{ ...hub, gateway: gateway.name, forwarded, relaxed }];
 }
 
 function forwardOrders(config: Config): ForwardOrder[] {

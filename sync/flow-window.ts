@@ -8,7 +8,7 @@ const MESSAGES_MIN = 2;
 /** Never more: some 70,000 msg/s over 500 ms. What is in flight is not kept in memory, but for what the socket holds. */
 export const FLOW_MESSAGES_MAX = 40_000;
 /** A queue below both lets the window grow, one above either shrinks it. nats-server drops what is behind 10,000. */
-const QUEUE = { growMs: 100, shrinkMs: 300, growMessages: 1_500, shrinkMessages: 4_000 } as const;
+const QUEUE = { growMs: 100, shrinkMs: 300, growMessages: 3_500, shrinkMessages: 6_000 } as const;
 
 export class FlowWindow {
   #messages = START_MESSAGES;

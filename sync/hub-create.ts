@@ -19,6 +19,8 @@ const ATTEMPTS_MAX = CREATE_BYTES.length + NEWER_KEYS.length + 2;
 export interface CreateParts {
   readonly clustered: boolean;
   readonly log: Logger;
+  /** Messages come without a fence: see newStream(). */
+  readonly remembers: boolean;
   /** STREAM.CREATE; rejects with a HubError. */
   readonly create: (config: Record<string, unknown>) => Promise<unknown>;
 }
@@ -27,7 +29,7 @@ export interface CreateParts {
 export async function createHubStream(
   name: string,
   prefix: string,
-  { clustered, log, create }: CreateParts,
+  { clustered, log, remembers, create }: CreateParts,
 ): Promise<void> {
   let size = 0;
   let replicas = clustered ? 3 : 1;
@@ -35,7 +37,7 @@ export async function createHubStream(
   for (let attempt = 1; ; attempt++) {
     const maxBytes = CREATE_BYTES[size] ?? CREATE_BYTES[0];
     try {
-      await create(newStream(name, prefix, { replicas, maxBytes, without }));
+      await create(newStream(name, prefix, { replicas, maxBytes, without, remembers }));
       log.info(
         { stream: name, subjects: `${prefix}.>`, replicas, max_bytes: maxBytes, without },
         'created the hub stream',

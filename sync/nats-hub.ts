@@ -37,6 +37,8 @@ export interface NatsHubConfig extends LinkConfig {
   readonly prefix: string;
   /** Create the stream where it is missing. */
   readonly create: boolean;
+  /** A stream is forwarded without a fence (`order = "relaxed"`): one that is created must remember IDs. */
+  readonly relaxed?: boolean;
   /** Where to look for other machines of this name; undefined: nowhere. */
   readonly twins?: TwinWatchOptions;
 }
@@ -248,6 +250,7 @@ export class NatsHub implements Hub {
     await createHubStream(name, this.#config.prefix, {
       clustered,
       log: this.#log,
+      remembers: this.#config.relaxed === true,
       create: (config) => this.#api.request(`STREAM.CREATE.${name}`, config),
     });
   }

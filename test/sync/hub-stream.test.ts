@@ -77,12 +77,13 @@ describe('creating the hub stream', () => {
 
   async function create(
     refuse: (config: Config) => number | undefined,
-    clustered = false,
+    { clustered = false, remembers = false } = {},
   ): Promise<{ tried: Config[]; error: HubError | undefined }> {
     const tried: Config[] = [];
     try {
       await createHubStream('EDGE', 'edge', {
         clustered,
+        remembers,
         log,
         create: (config) => {
           tried.push(config);
@@ -119,8 +120,19 @@ describe('creating the hub stream', () => {
     expect(tried.at(-1)).toMatchObject({ allow_msg_ttl: true, discard: 'new' });
   });
 
+  test('remembers IDs for a moment only, but where something rests on it', async () => {
+    const window = ({ tried }: { tried: Config[] }): unknown => tried.at(-1)?.['duplicate_window'];
+    expect(window(await create(() => undefined))).toBe(100_000_000);
+    expect(window(await create(() => undefined, { remembers: true }))).toBeUndefined();
+    const old = (config: Config): number | undefined =>
+      'allow_batched' in config ? 10025 : undefined;
+    expect(window(await create(old))).toBeUndefined();
+  });
+
   test('has three replicas in a cluster that has the peers, else one', async () => {
-    const { tried } = await create(({ num_replicas: n }) => (n === 3 ? 10005 : undefined), true);
+    const { tried } = await create(({ num_replicas: n }) => (n === 3 ? 10005 : undefined), {
+      clustered: true,
+    });
     expect(tried.map(({ num_replicas: n }) => n)).toEqual([3, 1]);
     expect((await create(() => undefined)).tried[0]).toMatchObject({ num_replicas: 1 });
   });

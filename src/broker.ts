@@ -10,7 +10,13 @@ import { Sublist, type Matched } from './sublist.ts';
  */
 export type Subscriber =
   | { readonly deliver: (message: Message) => void }
-  | { readonly offer: (message: Message, from: object | undefined) => boolean }
+  | {
+      readonly offer: (message: Message, from: object | undefined) => boolean;
+      /** The same of a message of ours on `subject` whose data is ASCII text: for who would make text of it again. */
+      readonly offerText?: (subject: string, text: string) => boolean;
+      /** What it was given and has not read yet, where that is known. */
+      readonly unreadBytes?: number;
+    }
   | { readonly store: (message: Message, receipt: Receipt | undefined) => void };
 
 /**
@@ -19,12 +25,16 @@ export type Subscriber =
  */
 export type Routed = 'stored' | 'delivered' | 'nobody';
 
-/** Subjects of answers: each is used once, and remembering it would push out those that come again. */
+/** Subjects of which each is used once: remembering them would push out those that come again. */
 const INBOX = '_INBOX.';
+const ONCE = ['$JS.ACK.', '$JS.FC.'];
 const UNDERSCORE = 95;
+const DOLLAR = 36;
 
 export class Broker {
   readonly #sublist = new Sublist<Subscriber>();
+  /** By subject. As many as there are push consumers. */
+  readonly #watchers = new Map<string, Set<() => void>>();
   #turn = 1;
   /** Counters for /varz: messages and bytes since start. */
   readonly counters = { inMsgs: 0, inBytes: 0, outMsgs: 0, outBytes: 0, nobodyMsgs: 0 };
@@ -44,7 +54,45 @@ export class Broker {
    */
   subscribe(filter: string, subscriber: Subscriber, queue?: string): () => void {
     this.#sublist.insert(filter, subscriber, queue);
-    return () => this.#sublist.remove(filter, subscriber, queue);
+    this.#tellWatchers(filter);
+    return () => {
+      this.#sublist.remove(filter, subscriber, queue);
+      this.#tellWatchers(filter);
+    };
+  }
+
+  /** Whether somebody gets what is published to `subject`; with `queue`, somebody in that group. */
+  hasInterest(subject: string, queue?: string): boolean {
+    if (queue !== undefined) return this.#sublist.hasMember(subject, queue);
+    const { plain, groups } = this.#matched(subject);
+    return plain.length > 0 || groups.length > 0;
+  }
+
+  /** Who listens on exactly `subject`, not through a wildcard, streams aside; with `queue`, as a member of that group. */
+  listeners(subject: string, queue?: string): readonly Exclude<Subscriber, { store: unknown }>[] {
+    const listeners: Exclude<Subscriber, { store: unknown }>[] = [];
+    for (const subscriber of this.#sublist.exactly(subject, queue))
+      if (!('store' in subscriber)) listeners.push(subscriber);
+    return listeners;
+  }
+
+  /** Calls `changed` whenever a subscription on exactly `subject` has begun or ended. It must not publish from within. */
+  watchInterest(subject: string, changed: () => void): () => void {
+    let watchers = this.#watchers.get(subject);
+    if (watchers === undefined) this.#watchers.set(subject, (watchers = new Set()));
+    // The same function may be given twice.
+    const watcher = (): void => changed();
+    watchers.add(watcher);
+    return () => {
+      const left = this.#watchers.get(subject);
+      if (left?.delete(watcher) === true && left.size === 0) this.#watchers.delete(subject);
+    };
+  }
+
+  #tellWatchers(filter: string): void {
+    if (this.#watchers.size === 0) return;
+    const watchers = this.#watchers.get(filter);
+    if (watchers !== undefined) for (const changed of watchers) changed();
   }
 
   /**
@@ -66,15 +114,45 @@ export class Broker {
     return this.#route(this.#matched(message.subject), message, undefined, undefined);
   }
 
+  /** As `answer`, for a valid subject and data that are ASCII: a single subscriber that can do with text gets it so. */
+  answerText(subject: string, text: string): Routed {
+    const matched = this.#matched(subject);
+    const { plain, groups } = matched;
+    const [only] = plain;
+    if (
+      plain.length !== 1 ||
+      groups.length > 0 ||
+      only === undefined ||
+      !('offer' in only) ||
+      only.offerText === undefined
+    )
+      return this.#route(
+        matched,
+        { subject, data: Buffer.from(text, 'latin1') },
+        undefined,
+        undefined,
+      );
+    if (!only.offerText(subject, text)) return 'nobody';
+    this.counters.outMsgs++;
+    this.counters.outBytes += text.length;
+    return 'delivered';
+  }
+
+  /**
+   * Delivers a stored message to whoever listens on `target`; it keeps the subject under which it is stored. Streams do
+   * not take it, and it does not count as coming in.
+   */
+  deliverTo(target: string, message: Message): Routed {
+    return this.#route(this.#sublist.find(target), message, undefined, undefined, false);
+  }
+
   /** Who gets copies of what is published to `subject`, groups aside. */
   subscribers(subject: string): readonly Subscriber[] {
     return this.#matched(subject).plain;
   }
 
   #matched(subject: string): Matched<Subscriber> {
-    // The first letter tells most of them apart, at no cost.
-    const isAnswer = subject.charCodeAt(0) === UNDERSCORE && subject.startsWith(INBOX);
-    return isAnswer ? this.#sublist.find(subject) : this.#sublist.route(subject);
+    return isUsedOnce(subject) ? this.#sublist.find(subject) : this.#sublist.route(subject);
   }
 
   #route(
@@ -82,10 +160,12 @@ export class Broker {
     message: Message,
     receipt: Receipt | undefined,
     from: object | undefined,
+    mayStore = true,
   ): Routed {
     let routed: Routed = 'nobody';
     for (const subscriber of plain) {
       if ('store' in subscriber) {
+        if (!mayStore) continue;
         routed = 'stored';
         subscriber.store(message, receipt);
       } else if (this.#deliver(subscriber, message, from) && routed === 'nobody') {
@@ -137,4 +217,11 @@ export class Broker {
     this.#turn = x;
     return (x >>> 0) % below;
   }
+}
+
+/** The first letter tells most of them apart, at no cost. */
+function isUsedOnce(subject: string): boolean {
+  const first = subject.charCodeAt(0);
+  if (first === UNDERSCORE) return subject.startsWith(INBOX);
+  return first === DOLLAR && ONCE.some((prefix) => subject.startsWith(prefix));
 }

@@ -37,8 +37,11 @@ export function headerValue(block: Buffer | undefined, name: string): string | u
   let needle = needles.get(name);
   if (needle === undefined) needles.set(name, (needle = Buffer.from(`\r\n${name}:`, 'latin1')));
   const start = block.indexOf(needle);
-  if (start < 0) return undefined;
-  let from = start + needle.length;
+  return start < 0 ? undefined : valueAt(block, start + needle.length);
+}
+
+/** The value that begins at `from`, behind the colon: up to the end of the line, without the spaces around it. */
+export function valueAt(block: Buffer, from: number): string {
   while (block[from] === 32) from++;
   let end = from;
   while (end < block.length && block[end] !== CR) end++;

@@ -13,6 +13,9 @@ export interface PubAck {
   readonly stream: string;
   readonly seq: number;
   readonly duplicate?: boolean;
+  /** Of an atomic batch (ADR-50): its ID, and how many messages were stored; `seq` is the last one's. */
+  readonly batch?: string;
+  readonly count?: number;
 }
 
 /** Why a publish was refused, with JetStream's numbers: `code` is HTTP-like, `err_code` names the case. */
@@ -29,7 +32,10 @@ export class PublishError extends Error {
 }
 
 /**
- * Told once how a publish ended: `ack` when an fdatasync covers the message, `error` when nothing was stored.
+ * Told once how a publish ended: `ack` when an fdatasync covers the message, `error` when nothing was stored, both null
+ * when the message was taken into a batch that is not committed yet: the answer is empty then (ADR-50). Beside an
+ * error, `ack` may name the stream that refused, with `seq` 0. `quiet` says that the stream wants its publishers to hear
+ * nothing at all (`no_ack`).
  * It may run before `publish` returns (a refusal) or much later, but never twice, and never before the disk has it.
  */
-export type Receipt = (error: PublishError | null, ack: PubAck | null) => void;
+export type Receipt = (error: PublishError | null, ack: PubAck | null, quiet?: boolean) => void;

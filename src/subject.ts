@@ -14,6 +14,23 @@ export function isPublishSubject(subject: string): boolean {
   return kindOf(subject) === 'literal';
 }
 
+/** The same for one that is ASCII only: each character is a byte on the wire. */
+export function isAsciiPublishSubject(subject: string): boolean {
+  const { length } = subject;
+  if (length === 0 || length > SUBJECT_BYTES_MAX) return false;
+  let from = 0;
+  for (let i = 0; i <= length; i++) {
+    const code = i === length ? DOT : subject.charCodeAt(i);
+    if (code === DOT) {
+      if (i === from) return false;
+      const first = i === from + 1 ? subject.charCodeAt(from) : 0;
+      if (first === REST || first === STAR) return false;
+      from = i + 1;
+    } else if (code <= 32 || code >= 127) return false;
+  }
+  return true;
+}
+
 /** Whether `subject` is a valid filter, wildcards allowed. */
 export function isFilter(subject: string): boolean {
   return kindOf(subject) !== 'invalid';

@@ -7,6 +7,17 @@ import { isFilter } from './subject.ts';
 const CACHE_SUBJECTS_MAX = 4096;
 /** Entries in all remembered matches together; beyond it the cache starts anew. 2 MiB. */
 const CACHE_ENTRIES_MAX = 262_144;
+/**
+ * Matches remembered for subjects of which each comes once, such as inboxes and acknowledgements: this many by the whole
+ * subject, and as many by what it begins with. Two clients that need the same place take turns in it, and walk the tree.
+ */
+const MEMOS_MAX = 64;
+/** Entries in a match that is remembered there: one with more is walked for again. */
+const MEMO_ENTRIES_MAX = 64;
+
+const DOLLAR = 36;
+/** Subjects that begin with `$` are told apart by their first bytes: `$JS.ACK.` and some of the stream's name. */
+const DOLLAR_PREFIX = 16;
 
 interface Level<T> {
   next: Map<string, Level<T>> | undefined;
@@ -23,8 +34,20 @@ export interface Matched<T> {
   readonly groups: readonly (readonly T[])[];
 }
 
+/** A match that holds for one subject, or for all that begin with `prefix` and have one token more, or any number. */
+interface Memo<T> {
+  readonly generation: number;
+  readonly prefix: string;
+  readonly rest: 'none' | 'one' | 'many';
+  readonly matched: Matched<T>;
+}
+
 export class Sublist<T> {
   readonly #root: Level<T> = level();
+  readonly #exact: (Memo<T> | undefined)[] = Array(MEMOS_MAX).fill(undefined);
+  readonly #prefixed: (Memo<T> | undefined)[] = Array(MEMOS_MAX).fill(undefined);
+  /** Counts the changes: a memo of an earlier one is void. */
+  #generation = 0;
   readonly #cache = new Map<string, Matched<T>>();
   #cachedEntries = 0;
   #count = 0;
@@ -54,7 +77,7 @@ export class Sublist<T> {
     const entries = queue === undefined ? (at.here ??= new Set()) : memberSet(at, queue);
     if (!entries.has(entry)) this.#count++;
     entries.add(entry);
-    this.#forget();
+    this.#changed();
   }
 
   /** Removes `entry` from `filter` (and its group); unknown ones are ignored. */
@@ -74,7 +97,7 @@ export class Sublist<T> {
       parent.next?.delete(token);
       if (parent.next?.size === 0) parent.next = undefined;
     }
-    this.#forget();
+    this.#changed();
   }
 
   /** All entries of no group whose filter covers `subject`. The array is shared: do not change it. */
@@ -86,7 +109,7 @@ export class Sublist<T> {
   route(subject: string): Matched<T> {
     const cached = this.#cache.get(subject);
     if (cached !== undefined) return cached;
-    const matched = this.find(subject);
+    const matched = this.#walk(subject);
     const entries = matched.groups.reduce((n, group) => n + group.length, matched.plain.length);
     this.#cachedEntries += entries;
     if (this.#cache.size >= CACHE_SUBJECTS_MAX || this.#cachedEntries > CACHE_ENTRIES_MAX) {
@@ -97,17 +120,106 @@ export class Sublist<T> {
     return matched;
   }
 
-  /** The same for a subject that will not come again, such as an inbox: nothing is remembered. */
+  /**
+   * The same for a subject that will not come again, such as an inbox: what is remembered is a match that holds for all
+   * subjects with its beginning, where the tree tells none of them apart.
+   */
   find(subject: string): Matched<T> {
+    const dot = subject.lastIndexOf('.');
+    const bySubject = exactSlot(subject);
+    const same = this.#exact[bySubject];
+    if (same !== undefined && same.generation === this.#generation && same.prefix === subject)
+      return same.matched;
+    const byPrefix = prefixSlot(subject, dot);
+    const alike = this.#prefixed[byPrefix];
+    if (alike !== undefined && alike.generation === this.#generation && covers(alike, subject, dot))
+      return alike.matched;
+    const matched = this.#walk(subject);
+    if (matched.groups.length > 0 || matched.plain.length > MEMO_ENTRIES_MAX) return matched;
+    const memo = { ...beginning(this.#root, subject), generation: this.#generation, matched };
+    if (memo.rest === 'none') this.#exact[bySubject] = memo;
+    else this.#prefixed[byPrefix] = memo;
+    return matched;
+  }
+
+  #walk(subject: string): Matched<T> {
     const found = new Found<T>();
     collect(this.#root, subject, 0, found);
     return found.matched();
+  }
+
+  /** Whether the group `queue` has a member that covers `subject`. */
+  hasMember(subject: string, queue: string): boolean {
+    const found = new Found<T>();
+    collect(this.#root, subject, 0, found);
+    return found.has(queue);
+  }
+
+  /** The entries under exactly the filter `subject`; with `queue`, the members of that group. */
+  exactly(subject: string, queue?: string): Iterable<T> {
+    let at: Level<T> | undefined = this.#root;
+    for (const token of subject.split('.')) at = at?.next?.get(token);
+    return (queue === undefined ? at?.here : at?.groups?.get(queue)) ?? [];
+  }
+
+  #changed(): void {
+    this.#generation++;
+    this.#forget();
   }
 
   #forget(): void {
     this.#cachedEntries = 0;
     if (this.#cache.size > 0) this.#cache.clear();
   }
+}
+
+function exactSlot(subject: string): number {
+  const { length } = subject;
+  return (
+    (31 * subject.charCodeAt(length - 1) + 7 * subject.charCodeAt(length - 2) + length) % MEMOS_MAX
+  );
+}
+
+/** The same for all subjects of one inbox, whose last dot is at `dot`, and for all acknowledgements of one stream. */
+function prefixSlot(subject: string, dot: number): number {
+  const isDollar = subject.charCodeAt(0) === DOLLAR;
+  const end = isDollar ? Math.min(DOLLAR_PREFIX, subject.length) : dot;
+  if (end < 2) return 0;
+  return (31 * subject.charCodeAt(end - 1) + 7 * subject.charCodeAt(end - 2) + end) % MEMOS_MAX;
+}
+
+function covers<T>({ prefix, rest }: Memo<T>, subject: string, dot: number): boolean {
+  if (!subject.startsWith(prefix)) return false;
+  return rest === 'many' || dot === prefix.length - 1;
+}
+
+/**
+ * How much of `subject` decides what covers it. At a token where no branch of the tree that it has followed leads further
+ * but by `>`, what comes behind is alike for all; at the last one, where none leads on but by wildcards, one token is.
+ */
+function beginning<T>(root: Level<T>, subject: string): Pick<Memo<T>, 'prefix' | 'rest'> {
+  let reached = [root];
+  for (let from = 0; ;) {
+    if (reached.every(({ next }) => hasOnly(next, false)))
+      return { prefix: subject.slice(0, from), rest: 'many' };
+    const dot = subject.indexOf('.', from);
+    if (dot < 0)
+      return reached.every(({ next }) => hasOnly(next, true))
+        ? { prefix: subject.slice(0, from), rest: 'one' }
+        : { prefix: subject, rest: 'none' };
+    const token = subject.slice(from, dot);
+    reached = reached.flatMap(({ next }) =>
+      [next?.get(token), next?.get('*')].filter((each) => each !== undefined),
+    );
+    from = dot + 1;
+  }
+}
+
+/** Whether no branch but `>`, and with `orAny` but `*`, leads on. */
+function hasOnly<T>(next: Map<string, Level<T>> | undefined, orAny: boolean): boolean {
+  if (next === undefined) return true;
+  const wildcards = (next.has('>') ? 1 : 0) + (orAny && next.has('*') ? 1 : 0);
+  return next.size === wildcards;
 }
 
 /** Gathers what a walk finds; an entry under two filters is found once. */
@@ -124,6 +236,10 @@ class Found<T> {
       if (known === undefined) this.#groups.set(queue, [...members]);
       else known.push(...members);
     }
+  }
+
+  has(queue: string): boolean {
+    return this.#groups?.has(queue) === true;
   }
 
   matched(): Matched<T> {

@@ -79,6 +79,63 @@ test('an answer is not counted as coming in, and its subject is not remembered',
   expect(broker.counters).toMatchObject({ inMsgs: 0, outMsgs: 5, nobodyMsgs: 0 });
 });
 
+test('an answer that is text reaches who takes text as text, and everybody else as a message', () => {
+  const broker = new Broker();
+  const got: string[] = [];
+  const asText = {
+    offer: ({ subject, data }: Message) => got.push(`offered ${subject} ${String(data)}`) > 0,
+    offerText: (subject: string, text: string) => got.push(`text ${subject} ${text}`) > 0,
+  };
+  expect(broker.answerText('_INBOX.me.1', '{}')).toBe('nobody');
+  const end = broker.subscribe('_INBOX.me.*', asText);
+  expect(broker.answerText('_INBOX.me.1', '{"seq":1}')).toBe('delivered');
+  broker.subscribe('_INBOX.me.2', { deliver: ({ data }) => got.push(`second ${String(data)}`) });
+  broker.answerText('_INBOX.me.2', '{"seq":2}');
+  end();
+  broker.answerText('_INBOX.me.2', '{"seq":3}');
+  broker.subscribe('_INBOX.crew', asText, 'crew');
+  broker.answerText('_INBOX.crew', '{"seq":4}');
+  const alike = { ...asText };
+  broker.subscribe('_INBOX.two', asText);
+  broker.subscribe('_INBOX.two', alike);
+  broker.subscribe('_INBOX.both', asText);
+  broker.subscribe('_INBOX.both', alike, 'crew');
+  broker.answerText('_INBOX.two', '6');
+  broker.answerText('_INBOX.both', '7');
+  broker.subscribe('_INBOX.you', { offer: () => false, offerText: () => false });
+  expect(broker.answerText('_INBOX.you', '{}')).toBe('nobody');
+  const stored: string[] = [];
+  broker.subscribe('_INBOX.kept', { store: ({ data }) => void stored.push(String(data)) });
+  expect(broker.answerText('_INBOX.kept', '{"seq":5}')).toBe('stored');
+  expect(stored).toEqual(['{"seq":5}']);
+  expect(got.toSorted()).toEqual(
+    [
+      'text _INBOX.me.1 {"seq":1}',
+      'offered _INBOX.me.2 {"seq":2}',
+      'second {"seq":2}',
+      'second {"seq":3}',
+      'offered _INBOX.crew {"seq":4}',
+      'offered _INBOX.two 6',
+      'offered _INBOX.two 6',
+      'offered _INBOX.both 7',
+      'offered _INBOX.both 7',
+    ].toSorted(),
+  );
+  expect(broker.counters).toMatchObject({ inMsgs: 0, outMsgs: 9 });
+});
+
+test('acknowledgements to consumers push no other subject out of memory', () => {
+  const broker = new Broker();
+  let acks = 0;
+  broker.subscribe('$JS.ACK.>', { deliver: () => acks++ });
+  broker.subscribe('a', { deliver: () => undefined });
+  broker.publish(message('a'));
+  for (let i = 0; i < 10_000; i++)
+    broker.publish(message(`$JS.ACK.S.C.1.${i}.${i}.1763712000000000000.0`));
+  expect(acks).toBe(10_000);
+  expect(broker.cachedSubjects).toBe(1);
+});
+
 test('header blocks are read and written as NATS clients do', () => {
   const block = encodeHeaders([
     ['Nats-Msg-Id', 'a:1'],

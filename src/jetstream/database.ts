@@ -42,6 +42,15 @@ export function openDatabase(path: string): Database {
   return db;
 }
 
+/** An empty database that lives in memory, of pages that are given back at once. */
+export function openMemoryDatabase(): Database {
+  const db = new SqliteDatabase(':memory:');
+  db.pragma('page_size = 4096');
+  db.pragma('temp_store = MEMORY');
+  db.pragma('trusted_schema = OFF');
+  return db;
+}
+
 /** Holds `path` until it is closed or the process ends, however it ends. Throws DataDirInUseError. */
 export function lockFile(path: string): { close(): void } {
   const db = new SqliteDatabase(path, { timeout: 0 });

@@ -14,6 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import type { PublishError } from '../message.ts';
 
 export interface Disk {
   /** Makes the WAL durable as it is now. `done` gets an error when that cannot be known. */
@@ -22,6 +23,8 @@ export interface Disk {
   room(): { availableBytes: number; totalBytes: number };
   /** Sets `bytes` of disk aside in a file, or gives them back with 0. Returns false when there is no room. */
   setAside(bytes: number): boolean;
+  /** Why nothing more is taken where this is no disk. */
+  full?(): PublishError;
   close(): void;
 }
 

@@ -6,6 +6,7 @@
 // before the last that was given out a window ago, whichever generation still holds it.
 
 import type { Clock } from '../clock.ts';
+import { IdTable } from './id-table.ts';
 
 /** How finely the window is kept: one remembered moment each 64th of it. */
 const MOMENTS = 64;
@@ -14,8 +15,8 @@ export class DuplicateWindow {
   readonly #clock: Clock;
   #windowMs = 0;
   #generationMax = 0;
-  #young = new Map<string, number>();
-  #old = new Map<string, number>();
+  #young = new IdTable();
+  #old = new IdTable();
   /** Sequences up to `seq` were given out within a step from `atMs`; oldest first. */
   #moments: { atMs: number; seq: number }[] = [];
   /** Sequences up to this one are out of the window. */
@@ -67,8 +68,8 @@ export class DuplicateWindow {
 
   /** Forgets `id`: its message was refused after all. */
   remove(id: string): void {
-    this.#young.delete(id);
-    this.#old.delete(id);
+    this.#young.remove(id);
+    this.#old.remove(id);
   }
 
   /** The numbers behind `lastSeq` are given out again: what was noted of them says nothing about who gets them next. */
@@ -79,15 +80,9 @@ export class DuplicateWindow {
   }
 
   #age(): void {
-    // The first of the old ones that is still in the window tells how many go early; they are in sequence order.
-    let expired = 0;
-    for (const seq of this.#old.values()) {
-      if (seq > this.#expiredSeq) break;
-      expired++;
-    }
-    this.forgottenEarly += this.#old.size - expired;
+    this.forgottenEarly += this.#old.countAfter(this.#expiredSeq);
     this.#old = this.#young;
-    this.#young = new Map();
+    this.#young = new IdTable();
   }
 
   /** What was given out in a step is out of the window when its end is. */
@@ -98,8 +93,8 @@ export class DuplicateWindow {
       this.#expiredSeq = Math.max(this.#expiredSeq, moment.seq);
       this.#moments.shift();
       if (this.#lastSeq <= this.#expiredSeq) {
-        this.#young.clear();
-        this.#old.clear();
+        this.#young = new IdTable();
+        this.#old = new IdTable();
       }
     }
   }

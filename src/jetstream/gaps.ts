@@ -51,7 +51,7 @@ export class Gaps {
 
   /** Notes that `seq` is gone. Neighbours with the same reason become one gap. */
   add(seq: number, reason: GapReason, ts: number | null): void {
-    const at = this.#holes.findLastIndex((hole) => hole.firstSeq <= seq);
+    const at = this.#lastAtOrBefore(seq);
     const before = this.#holes[at];
     if (before !== undefined && before.lastSeq >= seq) return;
     const adjoins = before !== undefined && before.lastSeq === seq - 1 && before.reason === reason;
@@ -66,12 +66,38 @@ export class Gaps {
     this.#changed.add(hole);
   }
 
+  /** Notes that everything from `first` to `last` is gone; what is known of parts of it stays. */
+  addRange(first: number, last: number, reason: GapReason): void {
+    for (const { firstSeq, lastSeq, reason: known } of this.between(first, last)) {
+      if (known !== 'lost') continue;
+      this.add(firstSeq, reason, null);
+      const hole = this.#holes[this.#lastAtOrBefore(firstSeq)];
+      if (hole === undefined) continue;
+      hole.lastSeq = Math.max(hole.lastSeq, lastSeq);
+      this.#changed.add(hole);
+    }
+  }
+
+  /** The index of the last gap that begins at or before `seq`; -1 for none. */
+  #lastAtOrBefore(seq: number): number {
+    let low = 0;
+    let high = this.#holes.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#holes[middle]?.firstSeq ?? 0) <= seq) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
   /** The gaps that make up first..last, none of which exist; unknown parts have the reason `lost`. */
   between(first: number, last: number): Hole[] {
     const found: Hole[] = [];
     let next = first;
-    for (const hole of this.#holes) {
-      if (hole.lastSeq < next || hole.firstSeq > last) continue;
+    for (let i = Math.max(0, this.#lastAtOrBefore(first)); ; i++) {
+      const hole = this.#holes[i];
+      if (hole === undefined || hole.firstSeq > last) break;
+      if (hole.lastSeq < next) continue;
       if (hole.firstSeq > next) found.push(unknown(next, hole.firstSeq - 1));
       const upTo = Math.min(hole.lastSeq, last);
       found.push({ ...hole, firstSeq: Math.max(hole.firstSeq, next), lastSeq: upTo });

@@ -1,52 +1,48 @@
-// The streams of this gateway: opens the store, brings the configured streams to life, and subscribes them to the
-// broker. Streams that are on the disk but no longer configured keep their messages; they just take no new ones.
+// The streams of this gateway: opens the stores, brings the streams of the configuration and those that clients made to
+// life with their consumers, and subscribes them to the broker. Streams that are on the disk but no longer configured keep
+// their messages; they just take no new ones.
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { assert } from '../assert.ts';
 import type { Broker } from '../broker.ts';
-import { every, type Cancel, type Clock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { PublishError } from '../message.ts';
-import { WorkerCheckpointer, type Checkpointer } from './checkpointer.ts';
+import { Advisories } from './advisories.ts';
+import { Catalog, decodeConfig, type StreamRow } from './catalog.ts';
+import { Acks } from './consumers/acks.ts';
+import type { StreamConsumers } from './consumers/consumers.ts';
 import { lockFile, openDatabase } from './database.ts';
-import { FileDisk, giveBackRoom, type Disk } from './disk.ts';
-import { DuplicateWindow } from './duplicates.ts';
-import { createMessageTable, messageTable, migrate } from './schema.ts';
+import { giveBackRoom } from './disk.ts';
+import { Garbage } from './garbage.ts';
+import { migrate } from './schema.ts';
 import { isDamage, isMarkedDamaged, markDamaged, salvage } from './salvage.ts';
-import { Store } from './store.ts';
-import { STORE_LIMITS, type StoreLimits } from './store-limits.ts';
-import { Stream } from './stream.ts';
+import type { Store } from './store.ts';
+import { Stores, type StoresOptions } from './stores.ts';
+import type { Stream } from './stream.ts';
+import { StreamAdmin } from './stream-admin.ts';
 import { DEAD_LETTER_STREAM, streamConfigs, type StreamOrder } from './stream-configs.ts';
-import type { StreamConfig } from './stream-types.ts';
+import { StreamOpener, type Ground } from './stream-opener.ts';
+import { StreamSet } from './stream-set.ts';
+import type { Origin, StreamConfig } from './stream-types.ts';
 import { Table } from './table.ts';
 import { Timeline } from './timeline.ts';
+import { Upkeep } from './upkeep.ts';
 
-/** How often ages, the wall clock and the room on the disk are looked at. */
-const TICK_MS = 1_000;
-/**
- * An idle store writes one page this often: a disk that has turned read-only keeps its `rw` in /proc/mounts, and only a
- * write finds it. 11 MB a day.
- */
-const PROBE_MS = 30_000;
 /** Streams that the hub gets, and how long it may ask for them again. */
 export type Forwards = ReadonlyMap<string, { readonly graceMs: number }>;
 
-export interface JetStreamOptions {
+export interface JetStreamOptions extends StoresOptions {
   readonly dataDir: string;
-  readonly commitIntervalMs: number;
   readonly streams: readonly StreamOrder[];
   readonly forwards: Forwards;
   readonly onFatal: (error: Error) => void;
   /** A new random name for an epoch. */
   readonly newEpoch: () => string;
-  readonly limits?: Partial<StoreLimits>;
-  /** For simulations: other ways to sync and to checkpoint. */
-  readonly parts?: {
-    disk(databasePath: string): Disk;
-    checkpointer(db: ReturnType<typeof openDatabase>): Checkpointer;
-  };
+  /** The JetStream domain; undefined: none is named. */
+  readonly domain?: string | undefined;
 }
 
 export type { StreamOrder } from './stream-configs.ts';
@@ -57,120 +53,129 @@ export interface JetStreamDeps {
   readonly log: Logger;
 }
 
-interface StreamRow {
-  readonly id: number;
-  readonly name: string;
-  readonly config: string;
-  readonly created_ms: number;
-}
-
 export class JetStream {
   readonly #deps: JetStreamDeps;
   readonly #options: JetStreamOptions;
   readonly #lock: { close(): void };
-  readonly store: Store;
   readonly timeline: Timeline;
+  readonly advisories: Advisories;
   /** What is configured now. */
   #orders: readonly StreamOrder[];
   #forwards: Forwards;
-  #streams = new Map<string, Stream>();
-  /** Streams that were taken out of the configuration since the start: they may come back. */
-  readonly #dropped = new Map<string, Stream>();
-  readonly #unsubscribe = new Map<string, Cancel[]>();
-  #stopTicking: Cancel = () => {};
-  #diskBytes = 0;
+  readonly #set: StreamSet;
+  readonly #opener: StreamOpener;
+  readonly #stores: Stores;
+  readonly #upkeep: Upkeep;
+  readonly #garbage: Garbage;
+  readonly #admin: StreamAdmin;
+  #acks: Acks | undefined;
   #wasFull = false;
-  /** The commits when they were last looked at, and since when there was none. */
-  #probed = { commits: 0, sinceMs: 0 };
 
   /** Opens the data directory. Throws DataDirInUseError, SchemaTooNewError, or SQLite's error on a damaged file. */
   constructor(options: JetStreamOptions, deps: JetStreamDeps) {
+    const { broker, clock, log } = deps;
     this.#options = options;
     this.#orders = options.streams;
     this.#forwards = options.forwards;
     this.#deps = deps;
+    this.advisories = new Advisories(broker, clock, options.domain);
+    this.#set = new StreamSet(broker, log);
+    const { advisories } = this;
+    this.#opener = new StreamOpener({
+      ...deps,
+      advisories,
+      newEpoch: options.newEpoch,
+      graceMs: (name) => this.#forwards.get(name)?.graceMs ?? null,
+    });
     mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
     this.#lock = lockFile(join(options.dataDir, 'lock'));
     try {
-      if (isMarkedDamaged(options.dataDir)) salvage(options.dataDir, deps.log);
-      try {
-        [this.store, this.timeline] = this.#openAll();
-      } catch (error) {
-        if (isFull(error) && giveBackRoom(options.dataDir)) {
-          // What was set aside for this lets the WAL move into the database and the new epochs be written.
-          [this.store, this.timeline] = this.#openAll();
-          return;
-        }
-        if (!isDamage(error)) throw error;
-        deps.log.error({ err: error }, 'the database is damaged: copying what can be read');
-        salvage(options.dataDir, deps.log);
-        [this.store, this.timeline] = this.#openAll();
-      }
+      [this.#stores, this.timeline] = this.#openOrSalvage();
     } catch (error) {
       this.#lock.close();
       throw error;
     }
+    this.#upkeep = new Upkeep(this.#stores, this.timeline, deps);
+    this.#garbage = new Garbage(this.store, clock);
+    this.#admin = new StreamAdmin(this.#set, this.limits, {
+      make: (config) => this.#make(config, 'api'),
+      change: (stream, config) => this.#change(stream, config),
+      discard: (stream) => this.#discard(stream),
+      isAsleep: (name) => new Catalog(this.store.db).find(name) !== undefined,
+    });
+    for (const consumers of this.#opener.consumers.values()) consumers.load();
   }
 
-  #openAll(): [Store, Timeline] {
+  #openOrSalvage(): [Stores, Timeline] {
+    const { dataDir } = this.#options;
+    const { log } = this.#deps;
+    if (isMarkedDamaged(dataDir)) salvage(dataDir, log);
+    try {
+      return this.#openAll();
+    } catch (error) {
+      // What was set aside for this lets the WAL move into the database and the new epochs be written.
+      if (isFull(error) && giveBackRoom(dataDir)) return this.#openAll();
+      if (!isDamage(error)) throw error;
+      log.error({ err: error }, 'the database is damaged: copying what can be read');
+      salvage(dataDir, log);
+      return this.#openAll();
+    }
+  }
+
+  #openAll(): [Stores, Timeline] {
     const path = join(this.#options.dataDir, 'mangrove.db');
     const db = openDatabase(path);
     try {
       // What a crash left in the WAL may be in the page cache only: to the disk with it, before anything relies on it.
       db.pragma('wal_checkpoint(TRUNCATE)');
       migrate(db);
-      const store = this.#openStore(db, path);
+      const stores = this.#openStores(db, path);
       const begin = db.transaction(() => {
-        const timeline = new Timeline(db, this.#deps.clock, newestTs(db));
-        this.#streams.clear();
-        this.#openStreams(store, timeline);
+        const catalog = new Catalog(db);
+        const timeline = new Timeline(db, this.#deps.clock, catalog.newestTs());
+        this.#set.clear();
+        this.#opener.consumers.clear();
+        this.#openStreams(catalog, stores, timeline);
         return timeline;
       });
-      return [store, begin.immediate()];
+      return [stores, begin.immediate()];
     } catch (error) {
       db.close();
       throw error;
     }
   }
 
-  #openStore(db: ReturnType<typeof openDatabase>, path: string): Store {
-    const { parts, limits, commitIntervalMs, onFatal } = this.#options;
-    const disk = parts?.disk(path) ?? new FileDisk(path);
-    this.#diskBytes = disk.room().totalBytes;
-    // On a small disk the WAL takes no more than a share of it.
-    const walBytesMax = Math.min(STORE_LIMITS.walBytesMax, Math.floor(disk.room().totalBytes / 16));
-    return new Store(
-      {
-        db,
-        disk,
-        clock: this.#deps.clock,
-        checkpointer: parts?.checkpointer(db) ?? new WorkerCheckpointer(path),
+  #openStores(db: ReturnType<typeof openDatabase>, path: string): Stores {
+    const { dataDir, onFatal } = this.#options;
+    return new Stores(db, path, this.#options, {
+      ...this.#deps,
+      onFatal: (error) => {
+        if (isDamage(error)) markDamaged(dataDir);
+        onFatal(error);
       },
-      {
-        commitIntervalMs,
-        limits: { walBytesMax, ...limits },
-        onFatal: (error) => {
-          if (isDamage(error)) markDamaged(this.#options.dataDir);
-          onFatal(error);
-        },
-        onFull: (error) => this.#full(error),
-      },
-    );
+      onFull: (error) => this.#full(error),
+    });
   }
 
-  #openStreams(store: Store, timeline: Timeline): void {
-    const { db } = store;
-    const rows = db
-      .prepare<[], StreamRow>('SELECT id, name, config, created_ms FROM stream ORDER BY id')
-      .all();
-    const known = new Map(rows.map((row) => [row.name, row]));
-    for (const config of this.#configs(store)) {
-      const row = known.get(config.name) ?? this.#createRow(store, config);
+  #openStreams(catalog: Catalog, stores: Stores, timeline: Timeline): void {
+    const on = { stores, timeline };
+    const known = new Map(catalog.rows().map((row) => [row.name, row]));
+    for (const config of this.#configs(stores)) {
+      const row = known.get(config.name);
       known.delete(config.name);
-      saveConfig(db, row.id, config);
-      this.#streams.set(config.name, this.#open({ store, timeline }, row, config));
+      if (config.storage === 'memory') {
+        if (row !== undefined) this.#warnUnused(row.name);
+        this.#set.add(this.#opener.openInMemory(on, config, 'file'));
+        continue;
+      }
+      const opened = row ?? catalog.create(config, 'file', this.#deps.clock.wallMs());
+      catalog.save(opened.id, config, 'file');
+      this.#set.add(this.#opener.open(on, opened, config, 'file'));
     }
-    for (const row of known.values()) this.#warnUnused(row.name);
+    for (const row of known.values()) {
+      if (row.origin === 'api') this.#set.add(this.#opener.open(on, row, decodeConfig(row), 'api'));
+      else this.#warnUnused(row.name);
+    }
   }
 
   #warnUnused(name: string): void {
@@ -181,69 +186,59 @@ export class JetStream {
     );
   }
 
-  #configs(store: Store, orders = this.#orders, forwards = this.#forwards): StreamConfig[] {
-    const disk = { ...store.usage(), totalBytes: this.#diskBytes };
-    return streamConfigs(orders, { forwarding: forwards.size > 0, disk });
-  }
-
-  #createRow({ db }: Store, config: StreamConfig): StreamRow {
-    const created = this.#deps.clock.wallMs();
-    const { lastInsertRowid } = db
-      .prepare('INSERT INTO stream (name, config, created_ms) VALUES (?, ?, ?)')
-      .run(config.name, JSON.stringify(config), Math.floor(created));
-    createMessageTable(db, Number(lastInsertRowid));
-    return {
-      id: Number(lastInsertRowid),
-      name: config.name,
-      config: '',
-      created_ms: Math.floor(created),
-    };
-  }
-
-  #open(on: { store: Store; timeline: Timeline }, row: StreamRow, config: StreamConfig): Stream {
-    const { broker, clock, log } = this.#deps;
-    return new Stream(
-      {
-        ...on,
-        log,
-        publishDeadLetter: (message, receipt) => void broker.publish(message, receipt),
-      },
-      {
-        id: row.id,
-        createdMs: row.created_ms,
-        config,
-        epoch: this.#options.newEpoch(),
-        graceMs: this.#forwards.get(config.name)?.graceMs ?? null,
-        duplicates: new DuplicateWindow(clock, config.duplicateWindowMs, config.duplicateIdsMax),
-      },
-    );
+  #configs(stores: Stores, orders = this.#orders, forwards = this.#forwards): StreamConfig[] {
+    const { diskBytes, memoryBytesMax } = stores;
+    const disk = { ...stores.file.usage(), totalBytes: diskBytes };
+    return streamConfigs(orders, { forwarding: forwards.size > 0, disk, memoryBytesMax });
   }
 
   /** Makes the new epochs durable, then lets messages in. Resolves when the first may be accepted. */
   async start(): Promise<void> {
     await this.store.begin();
-    for (const stream of this.#streams.values()) {
-      stream.keepLimits();
-      this.#subscribe(stream);
-    }
-    this.#probed.sinceMs = this.#deps.clock.monotonicMs();
-    this.#stopTicking = every(this.#deps.clock, TICK_MS, () => this.#tick());
+    // What a consumer has still to get is known before anything is dropped.
+    for (const consumers of this.#opener.consumers.values()) void consumers.start();
+    for (const stream of this.#set.all) stream.keepLimits();
+    this.#set.open();
+    this.#acks = new Acks(this.#deps.broker, (name) => this.#opener.consumers.get(name));
+    this.#garbage.collect();
+    this.#upkeep.start(() => this.#tick());
   }
 
-  #subscribe(stream: Stream): void {
-    this.#unsubscribe.set(
-      stream.name,
-      stream.config.subjects.map((subject) => this.#deps.broker.subscribe(subject, stream)),
-    );
+  /** The store on the disk. */
+  get store(): Store {
+    return this.#stores.file;
   }
 
-  /** Every stream, in the order of the configuration. */
+  get #ground(): Ground {
+    return { stores: this.#stores, timeline: this.timeline };
+  }
+
+  /** Every stream: those of the configuration in its order, then those that clients made. */
   get streams(): readonly Stream[] {
-    return [...this.#streams.values()];
+    return this.#set.all;
   }
 
   stream(name: string): Stream | undefined {
-    return this.#streams.get(name);
+    return this.#set.get(name);
+  }
+
+  /** The consumers of a stream. */
+  consumers(name: string): StreamConsumers | undefined {
+    return this.#set.get(name) === undefined ? undefined : this.#opener.consumers.get(name);
+  }
+
+  /** What streams of clients may take of the disk, and all streams in memory. */
+  get limits(): { readonly fileBytesMax: number; readonly memoryBytesMax: number } {
+    const { quota, memoryBytesMax } = this.#stores;
+    return { fileBytesMax: quota.maxBytes, memoryBytesMax };
+  }
+
+  /** Bytes of all streams by where they lie. */
+  usage(): { memory: number; storage: number } {
+    const used = { memory: 0, storage: 0 };
+    for (const { config, bytes } of this.#set.all)
+      used[config.storage === 'file' ? 'storage' : 'memory'] += bytes;
+    return used;
   }
 
   /** A durable map for another part; `name` is its own. */
@@ -251,38 +246,103 @@ export class JetStream {
     return new Table(this.store, name);
   }
 
-  /** Creates a stream at run time; durable with its epoch when the promise resolves. */
-  async create(order: StreamOrder): Promise<Stream> {
-    const config = {
-      ...order,
-      maxBytes: order.maxBytes ?? this.#configs(this.store)[0]?.maxBytes ?? 0,
-    };
-    const stream = await this.store.alone(() =>
-      this.#open(this, this.#createRow(this.store, config), config),
-    );
-    this.#streams.set(config.name, stream);
-    this.#subscribe(stream);
+  // --- what clients do ---
+
+  /**
+   * Makes a stream for a client; durable with its epoch when the promise resolves. Rejects with an ApiError where the name
+   * or a subject is taken, or there is no room for it.
+   */
+  createStream(config: StreamConfig): Promise<Stream> {
+    return this.#admin.create(config);
+  }
+
+  /** Changes a stream that a client made. Rejects with an ApiError for one of the configuration file. */
+  updateStream(config: StreamConfig): Promise<Stream> {
+    return this.#admin.update(config);
+  }
+
+  /** Deletes a stream that a client made, its consumers and messages. Rejects as `updateStream` does. */
+  deleteStream(name: string): Promise<void> {
+    return this.#admin.delete(name);
+  }
+
+  async #make(config: StreamConfig, origin: Origin): Promise<Stream> {
+    const store = this.#stores.of(config.storage);
+    const stream = await store.alone(() => {
+      const row = new Catalog(store.db).create(config, origin, this.#deps.clock.wallMs());
+      return this.#opener.open(this.#ground, row, config, origin);
+    });
+    this.#set.add(stream);
+    void this.#opener.consumers.get(config.name)?.start();
     return stream;
   }
 
+  async #change(stream: Stream, config: StreamConfig): Promise<void> {
+    const { home: store } = stream;
+    await store.alone(() => new Catalog(store.db).save(stream.id, config, stream.origin));
+    const moved = !isDeepStrictEqual(stream.config.subjects, config.subjects);
+    stream.reconfigure(config, null);
+    if (moved) this.#set.resubscribe(stream);
+    stream.keepLimits();
+  }
+
+  async #discard(stream: Stream): Promise<void> {
+    const { name, id, origin, home: store } = stream;
+    this.#set.remove(name);
+    this.#opener.consumers.get(name)?.close('deleted');
+    this.#opener.consumers.delete(name);
+    // What it has accepted is answered first.
+    await new Promise<void>((resolve) => store.whenDurable(() => resolve()));
+    stream.close();
+    await store.alone(() => new Catalog(store.db).remove({ id, name, origin }));
+    if (store === this.store) this.#garbage.collect();
+    else new Garbage(store, this.#deps.clock).collect();
+  }
+
+  /** Creates a stream as the configuration would; durable with its epoch when the promise resolves. */
+  create(order: StreamOrder): Promise<Stream> {
+    const maxBytes = order.maxBytes ?? this.#configs(this.#stores)[0]?.maxBytes ?? 0;
+    return this.#make({ ...order, maxBytes }, 'file');
+  }
+
+  /** Deletes a stream and its messages. Its epochs stay known: a later stream of that name is another one. */
+  async delete(name: string): Promise<void> {
+    const stream = this.#set.get(name);
+    if (stream !== undefined) await this.#discard(stream);
+  }
+
+  // --- another configuration ---
+
   /**
    * Gets ready for other streams and limits: new ones are on the disk with their epochs when it resolves. Then one call
-   * of the answer puts all of it in force at once. Rejects, with nothing changed, when the disk does not take it.
-   * A stream that is no longer forwarded, or no longer there, must not be read by its forwarder when that call comes.
+   * of the answer puts all of it in force at once. Rejects, with nothing changed, when the disk does not take it, or a
+   * client has made a stream of that name. A stream that is no longer forwarded, or no longer there, must not be read by
+   * its forwarder when that call comes.
    */
   async prepare(orders: readonly StreamOrder[], forwards: Forwards): Promise<() => void> {
-    const configs = this.#keepShares(this.#configs(this.store, orders, forwards), orders);
-    const { db } = this.store;
-    const added = await this.store.alone(() => {
+    const configs = this.#keepShares(this.#configs(this.#stores, orders, forwards), orders);
+    for (const { name, storage } of configs) {
+      const known = this.#set.known(name);
+      if (known === undefined || (known.origin === 'file' && known.config.storage === storage))
+        continue;
+      throw new Error(
+        `stream ${name} is there already, made by a client or in another storage: delete it, or restart the agent`,
+      );
+    }
+    const { store } = this;
+    const added = await store.alone(() => {
+      const catalog = new Catalog(store.db);
       const opened = new Map<string, Stream>();
-      for (const config of configs) {
-        const known = this.#streams.get(config.name) ?? this.#dropped.get(config.name);
-        const row = known === undefined ? this.#rowOf(config) : undefined;
-        saveConfig(db, known?.id ?? row?.id ?? 0, config);
-        if (row !== undefined) opened.set(config.name, this.#open(this, row, config));
+      for (const config of configs.filter(({ storage }) => storage === 'file')) {
+        const known = this.#set.known(config.name);
+        const row = known === undefined ? this.#rowOf(catalog, config) : undefined;
+        catalog.save(known?.id ?? row?.id ?? 0, config, 'file');
+        if (row !== undefined)
+          opened.set(config.name, this.#opener.open(this.#ground, row, config, 'file'));
       }
       return opened;
     });
+    for (const name of added.keys()) this.#opener.consumers.get(name)?.load();
     return () => {
       this.#orders = orders;
       this.#forwards = forwards;
@@ -293,11 +353,15 @@ export class JetStream {
   /** A share of the disk changes only when it is shared by more or fewer streams, or it would with every call. */
   #keepShares(configs: StreamConfig[], orders: readonly StreamOrder[]): StreamConfig[] {
     const sharing = (all: readonly StreamOrder[]): Set<string> =>
-      new Set(all.flatMap(({ name, maxBytes }) => (maxBytes === undefined ? [name] : [])));
+      new Set(
+        all.flatMap(({ name, maxBytes, storage }) =>
+          maxBytes === undefined && storage === 'file' ? [name] : [],
+        ),
+      );
     const [before, after] = [sharing(this.#orders), sharing(orders)];
     if (before.size !== after.size) return configs;
     const share = this.#orders.flatMap(({ name }) =>
-      before.has(name) ? [this.#streams.get(name)?.config.maxBytes] : [],
+      before.has(name) ? [this.#set.get(name)?.config.maxBytes] : [],
     )[0];
     return configs.map((config) =>
       after.has(config.name) ? { ...config, maxBytes: share ?? config.maxBytes } : config,
@@ -305,98 +369,45 @@ export class JetStream {
   }
 
   /** The row of a stream that is on the disk since an earlier start, or a new one. */
-  #rowOf(config: StreamConfig): StreamRow {
-    const row = this.store.db
-      .prepare<[string], StreamRow>(
-        'SELECT id, name, config, created_ms FROM stream WHERE name = ?',
-      )
-      .get(config.name);
-    return row ?? this.#createRow(this.store, config);
+  #rowOf(catalog: Catalog, config: StreamConfig): StreamRow {
+    return catalog.find(config.name) ?? catalog.create(config, 'file', this.#deps.clock.wallMs());
   }
 
   /** In one turn, so that no message falls between two streams or into both. */
   #switch(configs: readonly StreamConfig[], added: ReadonlyMap<string, Stream>): void {
-    const before = this.#streams;
-    this.#streams = new Map();
-    for (const config of configs) {
+    const configured = configs.map((config) => {
       const { name } = config;
-      const stream = before.get(name) ?? this.#dropped.get(name) ?? added.get(name);
+      const stream =
+        this.#set.known(name) ??
+        added.get(name) ??
+        (config.storage === 'memory'
+          ? this.#opener.openInMemory(this.#ground, config, 'file')
+          : undefined);
       assert(stream !== undefined, `the stream ${name} was prepared`);
-      if (!isDeepStrictEqual(stream.config.subjects, config.subjects)) this.#unsubscribeAll(name);
+      const moved = !isDeepStrictEqual(stream.config.subjects, config.subjects);
       stream.reconfigure(config, this.#forwards.get(name)?.graceMs ?? null);
-      this.#streams.set(name, stream);
-      this.#dropped.delete(name);
-    }
-    for (const [name, stream] of before) {
-      if (this.#streams.has(name)) continue;
-      this.#unsubscribeAll(name);
+      if (moved) this.#set.resubscribe(stream);
+      return stream;
+    });
+    for (const stream of this.#set.configure(configured)) {
       // Nothing ticks it any more, and what is known in memory only (a late mark) must not wait for days.
       stream.saveAll();
-      this.#dropped.set(name, stream);
-      this.#warnUnused(name);
+      this.#opener.consumers.get(stream.name)?.close('shutdown');
+      this.#warnUnused(stream.name);
     }
-    for (const stream of this.#streams.values()) {
-      if (!this.#unsubscribe.has(stream.name)) this.#subscribe(stream);
+    for (const stream of this.#set.all) {
       stream.keepLimits();
+      void this.#opener.consumers.get(stream.name)?.start();
     }
-  }
-
-  #unsubscribeAll(name: string): void {
-    for (const cancel of this.#unsubscribe.get(name) ?? []) cancel();
-    this.#unsubscribe.delete(name);
-  }
-
-  /** Deletes a stream and its messages. Its epochs stay known: a later stream of that name is another one. */
-  async delete(name: string): Promise<void> {
-    const stream = this.#streams.get(name);
-    if (stream === undefined) return;
-    this.#unsubscribeAll(name);
-    // What it has accepted is answered first.
-    await new Promise<void>((resolve) => this.store.whenDurable(() => resolve()));
-    this.#streams.delete(name);
-    const { db } = this.store;
-    db.transaction(() => {
-      db.exec(`DROP TABLE ${messageTable(stream.id)}`);
-      for (const table of ['subject', 'gap', 'grace']) {
-        db.prepare(`DELETE FROM ${table} WHERE stream_id = ?`).run(stream.id);
-      }
-      db.prepare('DELETE FROM stream WHERE id = ?').run(stream.id);
-    }).immediate();
-    await this.store.begin();
   }
 
   #tick(): void {
-    if (this.store.failed !== undefined) return;
-    const stepMs = this.timeline.observe();
-    if (stepMs !== 0) {
-      this.#deps.log.warn(
-        { stepMs: Math.round(stepMs), synced: this.timeline.synced },
-        'the wall clock was set: stored messages of this start get their time by it',
-      );
-      this.store.queue(this.#timelineRow, 0, 0);
-    }
-    for (const stream of this.#streams.values()) stream.tick();
-    this.store.refreshRoom();
-    this.#probe();
+    for (const stream of this.#set.all) stream.tick();
+    const made = this.#set.all.filter(({ origin }) => origin === 'api');
+    this.#stores.quota.count(
+      made.reduce((sum, { config, bytes }) => sum + (config.storage === 'file' ? bytes : 0), 0),
+    );
   }
-
-  /** A commit as good as any finds out whether the disk still takes one. A failure ends as any failed commit does. */
-  #probe(): void {
-    const nowMs = this.#deps.clock.monotonicMs();
-    const { commits } = this.store.counters;
-    if (commits !== this.#probed.commits) this.#probed = { commits, sinceMs: nowMs };
-    if (nowMs - this.#probed.sinceMs < PROBE_MS) return;
-    this.#probed.sinceMs = nowMs;
-    this.store.queue(this.#timelineRow, 0, 0);
-  }
-
-  /** The boot row travels in the store's transactions like everything else. */
-  readonly #timelineRow = {
-    write: (): void => this.timeline.save(),
-    writeRemovals: (): void => {},
-    committed: (): undefined => undefined,
-    refused: (): undefined => undefined,
-  };
 
   #full(error: PublishError | null): void {
     const { log } = this.#deps;
@@ -410,36 +421,25 @@ export class JetStream {
       log.error({ err: error, hint }, 'the disk is full: publishes are refused');
     }
     this.#wasFull = true;
-    for (const stream of this.#streams.values()) stream.reclaim();
+    for (const stream of this.#set.all) stream.reclaim();
   }
 
   /** Stops taking messages in, makes durable what was taken, and closes the database. */
   async stop(): Promise<void> {
-    this.#stopTicking();
-    for (const name of this.#unsubscribe.keys()) this.#unsubscribeAll(name);
+    this.#upkeep.stop();
+    this.#garbage.stop();
+    this.#acks?.stop();
+    this.#set.close();
+    for (const consumers of this.#opener.consumers.values()) consumers.close('shutdown');
+    const streams = [...this.#set.all, ...this.#set.dropped];
+    for (const stream of streams) stream.close();
     if (this.store.failed === undefined) {
-      for (const stream of [...this.#streams.values(), ...this.#dropped.values()]) stream.saveAll();
-      this.store.queue(this.#timelineRow, 0, 0);
+      for (const stream of streams) stream.saveAll();
+      this.#upkeep.save();
     }
-    await this.store.stop();
-    await this.store.close();
+    await this.#stores.stop();
     this.#lock.close();
   }
-}
-
-function saveConfig(db: ReturnType<typeof openDatabase>, id: number, config: StreamConfig): void {
-  db.prepare('UPDATE stream SET config = ? WHERE id = ?').run(JSON.stringify(config), id);
-}
-
-/** The newest store time in any stream. */
-function newestTs(db: ReturnType<typeof openDatabase>): number {
-  const ids = db.prepare<[], { id: number }>('SELECT id FROM stream').all();
-  return ids.reduce((newest, { id }) => {
-    const row = db
-      .prepare<[], { ts: number }>(`SELECT ts FROM ${messageTable(id)} ORDER BY seq DESC LIMIT 1`)
-      .get();
-    return Math.max(newest, row?.ts ?? 0);
-  }, 0);
 }
 
 function isFull(error: unknown): boolean {

@@ -1,5 +1,5 @@
-// Records taken out of the middle of a stream: damaged ones, kept in quarantine for the operator, and ones that moved
-// to the dead-letter stream. They are read over from the moment they are named, and deleted with the next commit.
+// Records that are taken out of a stream and whose rows still stand: they are read over from the moment they are named,
+// and deleted with the next transaction that writes the totals. Damaged ones go to quarantine, for the operator.
 
 import type { Database } from 'better-sqlite3';
 import type { Row, Rows } from './rows.ts';
@@ -13,7 +13,9 @@ export class Removals {
   readonly #stream: string;
   readonly #rows: Rows;
   readonly #subjects: Subjects;
-  readonly #removed = new Map<number, { row: Row; quarantine: boolean }>();
+  readonly #removed = new Set<number>();
+  readonly #quarantined = new Map<number, Row>();
+  #erases = false;
   #written = false;
 
   constructor(db: Database, stream: string, rows: Rows, subjects: Subjects) {
@@ -23,26 +25,58 @@ export class Removals {
     this.#subjects = subjects;
   }
 
+  /** Records that wait to be deleted. */
+  get size(): number {
+    return this.#removed.size;
+  }
+
   /** Whether `seq` has been taken out, and its row still waits for the commit. */
   has(seq: number): boolean {
     return this.#removed.has(seq);
   }
 
   /** Names a record for removal; false when it is named already. */
-  add(row: Row, quarantine: boolean): boolean {
-    if (this.#removed.has(row.seq)) return false;
-    this.#removed.set(row.seq, { row, quarantine });
+  add(seq: number): boolean {
+    if (this.#removed.has(seq)) return false;
+    this.#removed.add(seq);
     return true;
   }
 
-  /** Deletes the named records; part of a transaction. Returns whether there were any. */
-  write(): boolean {
+  /** A record that was named is damaged: it is kept for the operator. */
+  quarantine(row: Row): void {
+    this.#quarantined.set(row.seq, row);
+  }
+
+  /** What is named shall leave no trace in the database. */
+  erase(): void {
+    this.#erases = true;
+  }
+
+  /** Deletes the named records, contiguous ones at once; part of a transaction. */
+  write(): void {
     this.#written = true;
-    for (const { row, quarantine } of this.#removed.values()) {
-      this.#rows.delete(row.seq, row.seq);
-      if (quarantine) this.#quarantine(row);
+    if (this.#removed.size === 0) return;
+    for (const row of this.#quarantined.values()) this.#quarantine(row);
+    if (this.#erases) this.#db.pragma('secure_delete = ON');
+    try {
+      this.#delete();
+    } finally {
+      if (this.#erases) this.#db.pragma('secure_delete = OFF');
     }
-    return this.#removed.size > 0;
+  }
+
+  #delete(): void {
+    const seqs = Float64Array.from(this.#removed).sort();
+    let first = seqs[0] ?? 0;
+    let last = first;
+    for (const seq of seqs) {
+      if (seq > last + 1) {
+        this.#rows.delete(first, last);
+        first = seq;
+      }
+      last = seq;
+    }
+    this.#rows.delete(first, last);
   }
 
   #quarantine(row: Row): void {
@@ -58,27 +92,15 @@ export class Removals {
   }
 
   committed(): void {
-    if (this.#written) this.#removed.clear();
+    if (!this.#written) return;
     this.#written = false;
+    this.#erases = false;
+    this.#removed.clear();
+    this.#quarantined.clear();
   }
 
-  /** The transaction was rolled back: they wait for one that has room for the quarantine. */
+  /** The transaction was rolled back: they wait for the next one. */
   refused(): void {
     this.#written = false;
   }
-}
-
-/** The stored headers, with where the message came from and why the hub refused it before them. */
-export function deadLetterHeaders(
-  headers: Buffer | null,
-  stream: string,
-  seq: number,
-  reason: string,
-): Buffer {
-  const own =
-    `NATS/1.0\r\nMangrove-Stream: ${stream}\r\nMangrove-Sequence: ${seq}\r\n` +
-    `Mangrove-Reason: ${reason.replace(/[\r\n]/g, ' ')}\r\n`;
-  const rest =
-    headers === null ? Buffer.from('\r\n') : headers.subarray(headers.indexOf('\r\n') + 2);
-  return Buffer.concat([Buffer.from(own), rest]);
 }

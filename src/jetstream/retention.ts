@@ -5,163 +5,167 @@
 // What the hub has confirmed goes first, simply because it is the oldest. What it has not may go only by a limit that the
 // operator set (discard old, max_age), and leaves a gap behind that the hub is told of.
 
-import type { Gaps } from './gaps.ts';
-import type { Removals } from './removals.ts';
-import type { Extent, Rows } from './rows.ts';
+import type { Extent } from './rows.ts';
+import { LAZY_BYTES, LAZY_ROWS, type Stock } from './stock.ts';
 import type { GapReason, StreamConfig } from './stream-types.ts';
-import type { Subjects } from './subjects.ts';
-import type { Totals } from './totals.ts';
+import type { Subject } from './subjects.ts';
 
 /** Rows looked at in one step, and deleted in one transaction: a few milliseconds of the loop. */
-const TRIM_ROWS = 2_000;
+export const TRIM_ROWS = 2_000;
 /** Bytes of them: SQLite reads each page of a large record to free it, and notes in the WAL what it has changed. */
-const TRIM_BYTES = 1024 * 1024;
+export const TRIM_BYTES = 1024 * 1024;
 /** Records dropped at a call by age, or for room on a full disk; the next call is a second away at most. */
-const DROP_ROWS = 20_000;
+export const DROP_ROWS = 20_000;
 /**
  * Records dropped at a call because the stream is over its limits: more than one commit can add. Only limits that have
  * become smaller need more calls; the next one is a second away at most.
  */
 const KEEP_ROWS = 100_000;
-/** Trimmed rows and bytes that may wait to be deleted. */
-const LAZY_ROWS = 512;
-const LAZY_BYTES = 1024 * 1024;
-
-export interface RetentionParts {
-  readonly rows: Rows;
-  readonly subjects: Subjects;
-  readonly gaps: Gaps;
-  readonly totals: Totals;
-  /** Records already counted out, whose rows still stand. */
-  readonly removals: Removals;
-}
-
-/** Where the stream stands when it is trimmed. */
-export interface Standing {
-  /** Rows up to here are committed. */
-  readonly committedSeq: number;
-  /** The hub has everything up to here; Infinity when nothing forwards the stream. */
-  readonly confirmedSeq: number;
-}
 
 export class Retention {
-  readonly #parts: RetentionParts;
+  readonly #stock: Stock;
   #config: StreamConfig;
-  /** Asks for a transaction, because there are rows to delete. */
-  readonly #deleteSoon: () => void;
   /** Rows up to here are deleted; from it to the first sequence they are trimmed and wait. */
   #deletedTo: number;
   #deletingTo = 0;
   #lazyBytes = 0;
+  /** Subjects may have more messages than they may: after a start, or a limit that became smaller. */
+  #mayExceed = true;
 
-  constructor(parts: RetentionParts, config: StreamConfig, deleteSoon: () => void) {
-    this.#parts = parts;
+  constructor(stock: Stock, config: StreamConfig) {
+    this.#stock = stock;
     this.#config = config;
-    this.#deleteSoon = deleteSoon;
-    this.#deletedTo = (parts.rows.bounds().first ?? parts.totals.lastSeq + 1) - 1;
+    this.#deletedTo = (stock.rows.bounds().first ?? stock.totals.lastSeq + 1) - 1;
   }
 
   /** Other limits, kept from the next call on. */
   set config(config: StreamConfig) {
     this.#config = config;
+    this.#mayExceed = true;
   }
 
-  /** Whether one more message of `bytes` stays within the limits. */
-  fits(bytes: number): boolean {
-    const { totals } = this.#parts;
+  /** Which limit one more message of `bytes` would break, if any. */
+  exceeded(bytes: number): 'messages' | 'bytes' | undefined {
+    const { totals } = this.#stock;
     const { maxBytes, maxMsgs } = this.#config;
-    return totals.bytes + bytes <= maxBytes && (maxMsgs === undefined || totals.messages < maxMsgs);
+    if (maxMsgs !== undefined && totals.messages >= maxMsgs) return 'messages';
+    return totals.bytes + bytes > maxBytes ? 'bytes' : undefined;
   }
 
   /** Drops what the hub has, oldest first, until `bytes` more fit (discard new); its grace yields. */
-  makeRoom(bytes: number, standing: Standing): void {
-    if (standing.confirmedSeq === Infinity) return;
-    this.#trim(standing.confirmedSeq, standing, 'max_bytes', () => this.fits(bytes));
+  makeRoom(bytes: number): void {
+    const confirmedSeq = this.#stock.confirmedSeq();
+    if (confirmedSeq === Infinity) return;
+    this.trim(confirmedSeq, 'max_bytes', () => this.exceeded(bytes) === undefined);
   }
 
   /**
    * Drops the oldest while the stream is over its limits, a bounded number at a call. With discard new that is what had
    * made room and came back with a crash, as far as the hub has it.
    */
-  keepLimits(standing: Standing): void {
+  keepLimits(): void {
+    const stock = this.#stock;
+    const confirmedSeq = stock.confirmedSeq();
     const old = this.#config.discard === 'old';
-    if (!old && standing.confirmedSeq === Infinity) return;
-    const { totals } = this.#parts;
+    if (!old && confirmedSeq === Infinity) return;
     const { maxBytes, maxMsgs } = this.#config;
+    // What is accepted may yet make room by taking the place of older messages: it counts when it is shown.
+    const counted = replacesMessages(this.#config) ? stock : stock.totals;
     const within = (): boolean =>
-      totals.bytes <= maxBytes && (maxMsgs === undefined || totals.messages <= maxMsgs);
+      counted.bytes <= maxBytes && (maxMsgs === undefined || counted.messages <= maxMsgs);
     if (within()) return;
     let dropped = 0;
-    const reason = totals.bytes > maxBytes ? 'max_bytes' : 'max_msgs';
-    const last = old ? Infinity : standing.confirmedSeq;
-    this.#trim(last, standing, reason, () => within() || dropped++ >= KEEP_ROWS);
+    const reason = counted.bytes > maxBytes ? 'max_bytes' : 'max_msgs';
+    const end = counted === stock ? stock.durableSeq : Infinity;
+    const last = old ? end : Math.min(end, confirmedSeq);
+    this.trim(last, reason, () => within() || dropped++ >= KEEP_ROWS);
   }
 
-  /** Drops what was stored before store time `oldestTs`, a bounded number at a call. */
-  expire(oldestTs: number, standing: Standing): void {
-    let dropped = 0;
-    this.#trim(Infinity, standing, 'max_age', (ts) => ts >= oldestTs || dropped++ >= DROP_ROWS);
+  /** Drops the oldest of each subject that has more messages than it may, a bounded number at a call. */
+  keepSubjects(): void {
+    const max = this.#config.maxMsgsPerSubject;
+    if (!this.#mayExceed || max === undefined) return;
+    let left = DROP_ROWS;
+    for (const entry of this.#stock.subjects.all()) {
+      if (left <= 0) return;
+      left -= this.evict(entry, max, Math.min(left, TRIM_ROWS));
+    }
+    this.#mayExceed = left <= 0;
+  }
+
+  /** Drops the oldest messages of a subject beyond `max`, at most `atMost`; how many it dropped. */
+  evict(entry: Subject, max: number, atMost: number): number {
+    const stock = this.#stock;
+    const excess = Math.min(atMost, entry.count - entry.pending - max);
+    if (excess <= 0) return 0;
+    const gone = stock.ofSubject(entry, excess);
+    for (const extent of gone) stock.take(extent, 'max_msgs_per_subject', false);
+    return gone.length;
   }
 
   /** The disk is full: drops what the hub has, a bounded number at a call, and deletes without waiting. */
-  reclaim(standing: Standing): void {
-    if (standing.confirmedSeq === Infinity) return;
+  reclaim(): void {
+    const confirmedSeq = this.#stock.confirmedSeq();
+    if (confirmedSeq === Infinity) return;
     let dropped = 0;
-    this.#trim(standing.confirmedSeq, standing, 'lost', () => dropped++ >= DROP_ROWS);
+    this.trim(confirmedSeq, 'lost', () => dropped++ >= DROP_ROWS);
     this.#deleteLater();
   }
 
   /** Moves the first sequence on, record by record, until `enough` says so or `last` is gone. */
-  #trim(
-    last: number,
-    standing: Standing,
-    reason: GapReason,
-    enough: (ts: number) => boolean,
-  ): void {
-    const { rows, totals, removals } = this.#parts;
-    const end = Math.min(last, standing.committedSeq);
-    for (;;) {
-      const extents = rows.extents(totals.firstSeq, end, TRIM_ROWS);
+  trim(last: number, reason: GapReason, enough: (extent: Extent) => boolean): void {
+    const { rows, totals, removals } = this.#stock;
+    const end = Math.min(last, this.#stock.committedSeq);
+    for (let next = this.#stock.firstSeq; ;) {
+      const extents = rows.extents(next, end, TRIM_ROWS);
       for (const extent of extents) {
-        if (enough(extent.ts)) return this.#trimmed(extent.seq);
-        if (!removals.has(extent.seq)) this.drop(extent, reason, standing);
-        totals.firstSeq = extent.seq + 1;
+        const gone = removals.has(extent.seq);
+        if (!gone && enough(extent)) return this.#trimmed(extent.seq);
+        if (!gone) this.#drop(extent, reason);
+        totals.firstSeq = next = extent.seq + 1;
       }
-      if (extents.length < TRIM_ROWS) return this.#trimmed(end + 1);
+      if (extents.length < TRIM_ROWS) {
+        this.#trimmed(end + 1);
+        // Behind it there may be a hole.
+        return this.#stock.lookForFirst();
+      }
     }
   }
 
+  /** Drops everything that is on the disk, in one move. */
+  clear(reason: GapReason): void {
+    this.#lazyBytes += this.#stock.bytes;
+    this.#stock.takeShown(reason);
+  }
+
+  #drop(extent: Extent, reason: GapReason): void {
+    this.#stock.drop(extent, reason);
+    this.#lazyBytes += extent.bytes;
+  }
+
   #trimmed(firstSeq: number): void {
-    const { totals } = this.#parts;
+    const { totals } = this.#stock;
     totals.firstSeq = Math.max(totals.firstSeq, firstSeq);
     if (totals.firstSeq - 1 - this.#deletedTo >= LAZY_ROWS || this.#lazyBytes >= LAZY_BYTES) {
       this.#deleteLater();
     }
   }
 
-  /** Takes one record out of the totals; the caller sees to its row. */
-  drop(extent: Extent, reason: GapReason, standing: Standing): void {
-    const { subjects, totals, gaps } = this.#parts;
-    const subject = subjects.byId(extent.subjectId);
-    const bytes = extent.bytes + (subject?.subject.length ?? 0);
-    totals.remove(bytes);
-    if (subject !== undefined) subjects.count(subject, -1);
-    if (extent.seq > standing.confirmedSeq) gaps.add(extent.seq, reason, extent.ts);
-    this.#lazyBytes += bytes;
-  }
-
+  /** Asks for a transaction where trimmed rows still stand. */
   #deleteLater(): void {
-    const { totals } = this.#parts;
+    const { totals, rows } = this.#stock;
     if (totals.firstSeq - 1 <= this.#deletedTo) return;
-    totals.changed = true;
-    this.#deleteSoon();
+    const next = rows.next(this.#deletedTo + 1);
+    if (next !== null && next < totals.firstSeq) this.#stock.writeSoon();
+    else this.#deletedTo = totals.firstSeq - 1;
   }
 
   /** Deletes rows and writes the totals, when it is time; part of a transaction, the same when it is repeated. */
   write(confirmedSeq: number): void {
-    const { rows, subjects, gaps, totals } = this.#parts;
+    const { rows, subjects, gaps, totals } = this.#stock;
     if (totals.due) totals.changed = true;
     if (!totals.changed) return;
+    this.#stock.write();
     this.#deletingTo = this.#deletable();
     if (this.#deletingTo > this.#deletedTo) rows.delete(this.#deletedTo + 1, this.#deletingTo);
     totals.save();
@@ -171,26 +175,35 @@ export class Retention {
 
   /** Up to where one transaction deletes of what is trimmed. */
   #deletable(): number {
-    const { rows, totals } = this.#parts;
-    const last = Math.min(totals.firstSeq - 1, this.#deletedTo + TRIM_ROWS);
-    if (this.#lazyBytes <= TRIM_BYTES) return last;
+    const { rows, totals } = this.#stock;
+    const first = this.#deletedTo + 1;
+    const last = totals.firstSeq - 1;
+    if (last < first || (rows.next(first) ?? Infinity) > last) return last;
+    const end = Math.min(last, (rows.skip(first, TRIM_ROWS) ?? totals.firstSeq) - 1);
+    if (this.#lazyBytes <= TRIM_BYTES) return end;
     let bytes = 0;
-    for (const extent of rows.extents(this.#deletedTo + 1, last, TRIM_ROWS)) {
+    for (const extent of rows.extents(first, end, TRIM_ROWS)) {
       bytes += extent.bytes;
       if (bytes >= TRIM_BYTES) return extent.seq;
     }
-    return last;
+    return end;
   }
 
   committed(confirmedSeq: number): void {
-    const { subjects, gaps, totals } = this.#parts;
+    const { subjects, gaps, totals } = this.#stock;
     if (!totals.changed) return;
     totals.changed = false;
     totals.saved();
     subjects.countsSaved();
     gaps.saved(confirmedSeq);
+    this.#stock.committed();
     this.#deletedTo = Math.max(this.#deletedTo, this.#deletingTo);
     if (this.#deletedTo >= totals.firstSeq - 1) this.#lazyBytes = 0;
     this.#deleteLater();
   }
+}
+
+/** Whether messages may take the place of older ones, which are then looked for by subject all the time. */
+export function replacesMessages({ maxMsgsPerSubject, allowRollup }: StreamConfig): boolean {
+  return maxMsgsPerSubject !== undefined || allowRollup === true;
 }

@@ -59,11 +59,13 @@ export class Room {
 
   becameFull(): PublishError {
     const { availableBytes } = this.#disk.room();
-    this.full ??= new PublishError(
-      503,
-      10047,
-      `insufficient storage resources available: the disk is full (${availableBytes} bytes free)`,
-    );
+    this.full ??=
+      this.#disk.full?.() ??
+      new PublishError(
+        503,
+        10047,
+        `insufficient storage resources available: the disk is full (${availableBytes} bytes free)`,
+      );
     return this.full;
   }
 

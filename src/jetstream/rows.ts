@@ -62,9 +62,23 @@ export class Rows {
   readonly #deleteRange: Statement<[number, number]>;
   readonly #bounds: Statement<[], { first: number | null; last: number | null }>;
   readonly #next: Statement<[number], { seq: number | null }>;
+  readonly #nth: Statement<[number, number], { seq: number }>;
+  readonly #pickExtents: Statement<[string], [number, number, number, number]>;
+  readonly #pickMetas: Statement<[string], Meta>;
+  readonly #pickBodies: Statement<[string], Bodies>;
+  readonly #ofSubject: Statement<[number, number, number, number], [number, number, number]>;
+  readonly #lastOf: Statement<[number, number, number], { seq: number }>;
+  readonly #seqs: Statement<[number, number, number], number>;
+  readonly #backward: Statement<[number, number, number], [number, number]>;
+  readonly #db: Database;
+  readonly #table: string;
+  /** Whether the messages of one subject are quick to find. */
+  indexed: boolean;
 
   constructor(db: Database, streamId: number) {
     const table = messageTable(streamId);
+    this.#db = db;
+    this.#table = table;
     const row = `(${Array(COLUMNS).fill('?').join(',')})`;
     const insert = `INSERT INTO ${table} (seq, subject_id, ts, headers, data, crc) VALUES `;
     this.#insertOne = db.prepare(insert + row);
@@ -92,6 +106,59 @@ export class Rows {
       `SELECT (SELECT min(seq) FROM ${table}) AS first, (SELECT max(seq) FROM ${table}) AS last`,
     );
     this.#next = db.prepare(`SELECT min(seq) AS seq FROM ${table} WHERE seq >= ?`);
+    this.#nth = db.prepare(`SELECT seq FROM ${table} WHERE seq >= ? ORDER BY seq LIMIT 1 OFFSET ?`);
+    const among = `FROM json_each(?) AS pick JOIN ${table} ON seq = pick.value`;
+    this.#pickExtents = db
+      .prepare<[string], [number, number, number, number]>(
+        `SELECT seq, subject_id, ts, coalesce(length(headers), 0) + length(data) ${among}`,
+      )
+      .raw();
+    this.#pickMetas = db
+      .prepare<[string], Meta>(
+        `SELECT seq, subject_id, ts, crc, octet_length(headers), coalesce(octet_length(data), 0) ${among} ORDER BY seq`,
+      )
+      .raw();
+    this.#pickBodies = db
+      .prepare<[string], Bodies>(
+        `SELECT CAST(group_concat(headers, '' ORDER BY seq) AS BLOB), CAST(group_concat(data, '' ORDER BY seq) AS BLOB)
+         ${among}`,
+      )
+      .raw();
+    this.#ofSubject = db
+      .prepare<[number, number, number, number], [number, number, number]>(
+        `SELECT seq, ts, coalesce(length(headers), 0) + length(data) FROM ${table}
+         WHERE subject_id = ? AND seq >= ? AND seq <= ? ORDER BY seq LIMIT ?`,
+      )
+      .raw();
+    this.#lastOf = db.prepare(
+      `SELECT seq FROM ${table} WHERE subject_id = ? AND seq >= ? AND seq <= ? ORDER BY seq DESC LIMIT 1`,
+    );
+    this.#seqs = db
+      .prepare<[number, number, number], number>(
+        `SELECT seq FROM ${table} WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?`,
+      )
+      .pluck();
+    this.#backward = db
+      .prepare<[number, number, number], [number, number]>(
+        `SELECT seq, subject_id FROM ${table} WHERE seq <= ? AND seq >= ? ORDER BY seq DESC LIMIT ?`,
+      )
+      .raw();
+    this.indexed =
+      db.prepare('SELECT 1 FROM sqlite_schema WHERE name = ?').get(`${table}_subject`) !==
+      undefined;
+  }
+
+  /** `[seq, subjectId]` of at most `max` records, from `last` down to `first`. */
+  backward(last: number, first: number, max: number): [seq: number, subjectId: number][] {
+    return this.#backward.all(last, first, max);
+  }
+
+  /** Makes the messages of one subject quick to find, at the price of twice the bytes written; part of a transaction. */
+  indexSubjects(): void {
+    this.#db.exec(
+      `CREATE INDEX IF NOT EXISTS ${this.#table}_subject ON ${this.#table} (subject_id)`,
+    );
+    this.indexed = true;
   }
 
   /** Inserts records given as flat parameters, six a record, BULK_PARAMETERS at most; part of a transaction. */
@@ -140,6 +207,46 @@ export class Rows {
     return this.#extents
       .all(first, last, max)
       .map(([seq, subjectId, ts, bytes]) => ({ seq, subjectId, ts, bytes }));
+  }
+
+  /** The extents of these records, as far as they exist: for many, a tenth of the time of asking for each. */
+  pickExtents(seqs: readonly number[]): Extent[] {
+    if (seqs.length === 0) return [];
+    return this.#pickExtents
+      .all(JSON.stringify(seqs))
+      .map(([seq, subjectId, ts, bytes]) => ({ seq, subjectId, ts, bytes }));
+  }
+
+  /** These records, as far as they exist, in order. */
+  pick(seqs: readonly number[]): Row[] {
+    if (seqs.length === 0) return [];
+    const list = JSON.stringify(seqs);
+    const metas = this.#pickMetas.all(list);
+    const [headers, data] = this.#pickBodies.get(list) ?? [null, null];
+    const rows = parts(metas, headers ?? NOTHING, data ?? NOTHING);
+    return rows ?? metas.flatMap(([seq]) => this.read(seq, seq, 1, 1));
+  }
+
+  /** As `extents`, of one subject. Quick only where subjects are indexed. */
+  ofSubject(subjectId: number, first: number, last: number, max: number): Extent[] {
+    return this.#ofSubject
+      .all(subjectId, first, last, max)
+      .map(([seq, ts, bytes]) => ({ seq, subjectId, ts, bytes }));
+  }
+
+  /** The last record of a subject from `first` to `last`, or null. Quick only where subjects are indexed. */
+  lastOf(subjectId: number, first: number, last: number): number | null {
+    return this.#lastOf.get(subjectId, first, last)?.seq ?? null;
+  }
+
+  /** The sequences of at most `max` records from `first` to `last`. */
+  seqs(first: number, last: number, max: number): number[] {
+    return this.#seqs.all(first, last, max);
+  }
+
+  /** The stored sequence that comes `count` records after the first from `seq` on; null when there are not so many. */
+  skip(seq: number, count: number): number | null {
+    return this.#nth.get(seq, count)?.seq ?? null;
   }
 
   /** Deletes all records from `first` to `last`; part of a transaction. */

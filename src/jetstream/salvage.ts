@@ -31,6 +31,19 @@ const MARKER = 'damaged';
 const COPY = 'salvage.partial';
 const COPIED = 'salvage.complete';
 const SUFFIXES = ['', '-wal', '-shm'];
+/** Besides the streams. What deleted ones have left is not wanted. */
+const COPIED_TABLES = [
+  'epoch',
+  'gap',
+  'grace',
+  'boot',
+  'subject',
+  'expiry',
+  'consumer',
+  'consumer_seq',
+  'quarantine',
+  'kv',
+];
 
 /** Whether `error` says that the database file itself is damaged. */
 export function isDamage(error: unknown): boolean {
@@ -128,9 +141,7 @@ function copyReadable(path: string, to: Database): { messages: number; missing: 
     throw error;
   }
   try {
-    for (const table of ['epoch', 'gap', 'grace', 'boot', 'subject', 'quarantine', 'kv']) {
-      copyTable(from, to, table);
-    }
+    for (const table of COPIED_TABLES) copyTable(from, to, table);
     // Totals are counted anew from the rows that made it.
     for (const row of readable(from, 'SELECT * FROM stream')) {
       insert(to, 'stream', { ...row, counted_seq: 0, messages: 0, bytes: 0 });
@@ -138,7 +149,7 @@ function copyReadable(path: string, to: Database): { messages: number; missing: 
       total.messages += copied.messages;
       total.missing += copied.missing;
     }
-    to.exec('UPDATE subject SET count = 0');
+    to.exec('UPDATE subject SET count = 0, last_seq = 0');
   } finally {
     from.close();
   }
@@ -166,6 +177,8 @@ function insert(to: Database, table: string, row: Row): void {
 }
 
 function copyTable(from: Database, to: Database, table: string): void {
+  // The damaged one may be of an older version.
+  if (readable(from, 'SELECT 1 FROM sqlite_schema WHERE name = ?', table).length === 0) return;
   to.transaction(() => {
     for (const row of readable(from, `SELECT * FROM ${table}`)) insert(to, table, row);
   })();

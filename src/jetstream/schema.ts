@@ -1,9 +1,16 @@
 // The tables of the database and how an older one becomes the present one. Each migration is one step of
 // `user_version`, all of them run in one transaction; a database from a newer Mangrove is refused, never touched.
 //
-//   stream    one row a stream: its configuration, its totals as of `counted_seq`, and the forwarder's mark
+//   stream    one row a stream: its configuration and where that comes from (`file`, `api`), its totals as of
+//             `counted_seq`, and the forwarder's mark
 //   m_<id>    the messages of stream <id>, in sequence order
-//   subject   the subjects of a stream and how many of its messages, up to `counted_seq`, each has
+//   subject   the subjects of a stream, how many of its messages, up to `counted_seq`, each has, and the last of them (0:
+//             to be looked up)
+//   expiry    messages with a time to live of their own, by the store time at which they go
+//   garbage   message tables of deleted streams, emptied bit by bit
+//   consumer  one row a consumer: its configuration and how far it is
+//   consumer_seq  of a consumer, by sequence: what is acknowledged above its ack floor, and what was delivered more than
+//             once and is not (consumers/seq-rows.ts says how)
 //   epoch     who numbered what: a new row each time a stream may run its sequence a second time
 //   gap       messages that were removed before the hub had them, until the hub has been told
 //   grace     where the forwarder's mark stood, by store time: what a hub that lost its tail is filled again from
@@ -91,6 +98,35 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE beat (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL) STRICT;
   INSERT INTO beat VALUES (1, 0);
+  `,
+  `
+  ALTER TABLE stream ADD COLUMN origin TEXT NOT NULL DEFAULT 'file';
+  ALTER TABLE subject ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE expiry (
+    stream_id INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, ts, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE garbage (stream_id INTEGER PRIMARY KEY) STRICT;
+  CREATE TABLE consumer (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    config TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    delivered_consumer_seq INTEGER NOT NULL DEFAULT 0,
+    delivered_stream_seq INTEGER NOT NULL DEFAULT 0,
+    floor_consumer_seq INTEGER NOT NULL DEFAULT 0,
+    floor_stream_seq INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX consumer_stream ON consumer (stream_id);
+  CREATE TABLE consumer_seq (
+    consumer_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    deliveries INTEGER NOT NULL,
+    PRIMARY KEY (consumer_id, seq)
+  ) STRICT, WITHOUT ROWID;
   `,
 ];
 

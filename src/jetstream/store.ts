@@ -204,7 +204,11 @@ export class Store {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#failed !== undefined) return;
+    if (!this.#scheduled && this.#failed === undefined) this.#scheduleTurn();
+  }
+
+  // Apart: a closure costs each call of the function that makes it, also where it is not made.
+  #scheduleTurn(): void {
     this.#scheduled = true;
     const turn = (): void => {
       this.#scheduled = false;

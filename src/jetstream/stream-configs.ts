@@ -12,8 +12,10 @@ const DEAD_LETTER_SHARE = 1 / 16;
 const DEAD_LETTER_BYTES_MIN = 2 * 1024 * 1024;
 /** What the streams without a max_bytes share: the rest is for the system, and for logs. */
 const DISK_SHARE = 0.5;
+/** What those in memory share of `max_memory`. */
+const MEMORY_SHARE = 0.5;
 
-/** A stream as the configuration gives it; `maxBytes` undefined takes an equal part of half the disk. */
+/** A stream as the configuration gives it; `maxBytes` undefined takes an equal part of half the disk, or of half the memory for streams. */
 export type StreamOrder = Omit<StreamConfig, 'maxBytes'> & {
   readonly maxBytes: number | undefined;
 };
@@ -29,12 +31,23 @@ export interface DiskShares {
 /** The configurations for `orders`, in their order. */
 export function streamConfigs(
   orders: readonly StreamOrder[],
-  { forwarding, disk }: { forwarding: boolean; disk: DiskShares },
+  {
+    forwarding,
+    disk,
+    memoryBytesMax,
+  }: { forwarding: boolean; disk: DiskShares; memoryBytesMax: number },
 ): StreamConfig[] {
   const all = forwarding ? [...orders, deadLetterOrder(disk.totalBytes)] : orders;
-  const sharing = all.filter((order) => order.maxBytes === undefined).length;
-  const share = ((disk.availableBytes + disk.databaseBytes) * DISK_SHARE) / Math.max(1, sharing);
-  return all.map((order) => ({ ...order, maxBytes: order.maxBytes ?? Math.floor(share) }));
+  const sharing = { file: 0, memory: 0 };
+  for (const { storage, maxBytes } of all) if (maxBytes === undefined) sharing[storage]++;
+  const shared = {
+    file: (disk.availableBytes + disk.databaseBytes) * DISK_SHARE,
+    memory: memoryBytesMax * MEMORY_SHARE,
+  };
+  return all.map((order) => {
+    const share = Math.floor(shared[order.storage] / Math.max(1, sharing[order.storage]));
+    return { ...order, maxBytes: order.maxBytes ?? share };
+  });
 }
 
 function deadLetterOrder(diskBytes: number): StreamOrder {

@@ -1,38 +1,47 @@
-// What a stream has accepted and not yet committed: the rows as flat parameters for the bulk INSERT, and who waits.
+// What a stream has accepted and not yet committed: the rows as flat parameters for the bulk INSERT, what they do besides
+// once they are on the disk, and who waits.
 
 import type { PublishError, Receipt } from '../message.ts';
 import { BULK_PARAMETERS, type Row } from './rows.ts';
+import type { Subject } from './subjects.ts';
 
-interface Accepted {
-  readonly lastSeq: number;
-  /** Tells everybody that their messages are on the disk. */
-  acknowledge(): void;
+/** What a message does once it is on the disk, such as taking older ones away. */
+export interface Effect {
+  readonly seq: number;
+  /** Part of the transaction that stores the message: a crash before `run` must not lose it. */
+  write?(): void;
+  /** The message is about to be shown, and all before it are. */
+  show?(): void;
+  /** It is shown. */
+  tell?(): void;
 }
 
-/** A record that was accepted and then refused. */
-export interface Refused {
-  readonly subjectId: number;
-  readonly headers: Buffer | null;
-  readonly data: Buffer;
+/** The messages of one transaction; `subjects`, `bytes` and `receipts` go by sequence from `firstSeq` on. */
+export interface AcceptedBatch {
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** Store time of the last message; undefined where there is none. */
+  readonly lastTs: number | undefined;
+  /** Undefined for a number that went to no message. */
+  readonly subjects: readonly (Subject | undefined)[];
+  /** As counted against the limits. */
+  readonly bytes: readonly number[];
+  readonly receipts: readonly (Receipt | undefined)[];
+  readonly effects: readonly Effect[];
 }
 
 export class StreamQueue {
-  readonly #stream: string;
   #bulks: unknown[][] = [];
+  #subjects: (Subject | undefined)[] = [];
+  #bytes: number[] = [];
   #receipts: (Receipt | undefined)[] = [];
+  #effects: Effect[] = [];
   #firstSeq = 0;
-  #bytes = 0;
+  #lastTs: number | undefined;
 
-  constructor(stream: string) {
-    this.#stream = stream;
-  }
-
+  /** Numbers given out and not committed. */
   get length(): number {
     return this.#receipts.length;
-  }
-
-  get bytes(): number {
-    return this.#bytes;
   }
 
   /** Parameters of INSERT statements, six a row in the order of the columns; all but the last are full. */
@@ -40,56 +49,80 @@ export class StreamQueue {
     return this.#bulks;
   }
 
-  push(row: Row, bytes: number, receipt: Receipt | undefined): void {
-    if (this.#receipts.length === 0) this.#firstSeq = row.seq;
+  get effects(): readonly Effect[] {
+    return this.#effects;
+  }
+
+  push(row: Row, subject: Subject, bytes: number, receipt: Receipt | undefined): void {
     let bulk = this.#bulks.at(-1);
     if (bulk === undefined || bulk.length === BULK_PARAMETERS) this.#bulks.push((bulk = []));
     bulk.push(row.seq, row.subjectId, row.ts, row.headers, row.data, row.crc);
+    this.#lastTs = row.ts;
+    this.#add(row.seq, subject, bytes, receipt);
+  }
+
+  /** A number that goes to no message. */
+  pushNothing(seq: number, receipt: Receipt | undefined): void {
+    this.#add(seq, undefined, 0, receipt);
+  }
+
+  pushEffect(effect: Effect): void {
+    this.#effects.push(effect);
+  }
+
+  #add(
+    seq: number,
+    subject: Subject | undefined,
+    bytes: number,
+    receipt: Receipt | undefined,
+  ): void {
+    if (this.#receipts.length === 0) this.#firstSeq = seq;
+    this.#subjects.push(subject);
+    this.#bytes.push(bytes);
     this.#receipts.push(receipt);
-    this.#bytes += bytes;
   }
 
   /** Empties the queue after a commit; undefined when nothing was in it. */
-  take(): Accepted | undefined {
+  take(): AcceptedBatch | undefined {
     if (this.#receipts.length === 0) return undefined;
-    const receipts = this.#receipts;
-    const firstSeq = this.#firstSeq;
-    const stream = this.#stream;
-    this.#clear();
-    return {
-      lastSeq: firstSeq + receipts.length - 1,
-      acknowledge() {
-        for (let i = 0; i < receipts.length; i++)
-          receipts[i]?.(null, { stream, seq: firstSeq + i });
-      },
+    const batch = {
+      firstSeq: this.#firstSeq,
+      lastSeq: this.#firstSeq + this.#receipts.length - 1,
+      lastTs: this.#lastTs,
+      subjects: this.#subjects,
+      bytes: this.#bytes,
+      receipts: this.#receipts,
+      effects: this.#effects,
     };
+    this.#clear();
+    return batch;
   }
 
-  /** Empties the queue after a rollback: what was in it, and how to tell everybody. */
-  takeBack(): { records: Refused[]; refuse: (error: PublishError) => void } {
-    const receipts = this.#receipts;
-    const records: Refused[] = [];
-    for (const bulk of this.#bulks) {
-      for (let at = 0; at < bulk.length; at += 6) {
-        records.push({
-          subjectId: bulk[at + 1] as number,
-          headers: bulk[at + 3] as Buffer | null,
-          data: bulk[at + 4] as Buffer,
-        });
-      }
-    }
-    this.#clear();
+  /** Empties the queue after a rollback: what was in it, the headers of each row, and how to tell everybody. */
+  takeBack(): {
+    readonly batch: AcceptedBatch | undefined;
+    readonly headers: readonly (Buffer | null)[];
+    readonly refuse: (error: PublishError) => void;
+  } {
+    const headers: (Buffer | null)[] = [];
+    for (const bulk of this.#bulks)
+      for (let at = 3; at < bulk.length; at += 6) headers.push(bulk[at] as Buffer | null);
+    const batch = this.take();
     return {
-      records,
-      refuse(error) {
-        for (const receipt of receipts) receipt?.(error, null);
+      batch,
+      headers,
+      refuse: (error) => {
+        for (const receipt of batch?.receipts ?? []) receipt?.(error, null);
       },
     };
   }
 
   #clear(): void {
     this.#bulks = [];
+    this.#subjects = [];
+    this.#bytes = [];
     this.#receipts = [];
-    this.#bytes = 0;
+    this.#effects = [];
+    this.#lastTs = undefined;
   }
 }

@@ -1,26 +1,104 @@
 // The shapes that a stream shows to the outside: its configuration, its state, and what the forwarder reads of it.
 
+import type { MessageBatch } from './message-batch.ts';
 import type { Message } from '../message.ts';
 
-export interface StreamConfig {
+/** Each stream has tables, statements and counts of its own in memory. */
+export const STREAMS_MAX = 256;
+
+/** Who made a stream: the configuration file, or a client through the API. */
+export type Origin = 'file' | 'api';
+
+export interface StreamConfig extends StreamExtras {
   readonly name: string;
   readonly subjects: readonly string[];
-  readonly retention: 'limits';
-  readonly storage: 'file';
+  /** When messages go: at limits, when every consumer has them, or when the one consumer has them. */
+  readonly retention: 'limits' | 'interest' | 'workqueue';
+  readonly storage: 'file' | 'memory';
   /** Age in store time (time the agent ran) after which messages go; undefined keeps them. */
   readonly maxAgeMs: number | undefined;
-  /** Bytes of subjects, headers and data. */
+  /** Bytes of subjects, headers and data; Infinity for none of its own. */
   readonly maxBytes: number;
   readonly maxMsgs: number | undefined;
   /** At a limit: drop the oldest, or refuse the new. */
   readonly discard: 'old' | 'new';
+  /** 0: no message ID is remembered. */
   readonly duplicateWindowMs: number;
   readonly duplicateIdsMax: number;
+}
+
+/** What streams of the JetStream API may have besides (ADR-8, ADR-28, ADR-36, ADR-43, ADR-50); absent is off. */
+export interface StreamExtras {
+  readonly description?: string | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** Messages that one subject may have; the oldest of the subject goes, or the new one is refused. */
+  readonly maxMsgsPerSubject?: number | undefined;
+  readonly discardNewPerSubject?: boolean | undefined;
+  /** Headers and data of one message. */
+  readonly maxMsgBytes?: number | undefined;
+  readonly maxConsumers?: number | undefined;
+  /** Publishers get no answer. */
+  readonly noAck?: boolean | undefined;
+  /** The sequence of the first message. */
+  readonly firstSeq?: number | undefined;
+  readonly subjectTransform?: SubjectMapping | undefined;
+  readonly republish?: (SubjectMapping & { readonly headersOnly: boolean }) | undefined;
+  readonly allowDirect?: boolean | undefined;
+  readonly allowRollup?: boolean | undefined;
+  readonly denyDelete?: boolean | undefined;
+  readonly denyPurge?: boolean | undefined;
+  /** Nothing comes in and nothing goes any more. */
+  readonly sealed?: boolean | undefined;
+  readonly allowMsgTtl?: boolean | undefined;
+  /** A subject whose last message goes by age gets a marker that lives this long. */
+  readonly markerTtlMs?: number | undefined;
+  readonly allowAtomic?: boolean | undefined;
+  readonly consumerLimits?:
+    | {
+        readonly inactiveThresholdMs?: number | undefined;
+        readonly maxAckPending?: number | undefined;
+      }
+    | undefined;
+  /** What is kept and given back as it came, for it means nothing here: wire names. */
+  readonly inert?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** `src` as a filter, `dest` with `{{wildcard(1)}}` and the like (ADR-30); an absent `src` is `>`. */
+export interface SubjectMapping {
+  readonly src: string;
+  readonly dest: string;
+}
+
+/**
+ * Is told by a stream what becomes of its messages, one by one, and only of what is on the disk. It must not change the
+ * stream from within.
+ */
+export interface StreamWatcher {
+  /** `seq` can be read from now on; it stands, no later message or limit has taken it away again. */
+  stored(seq: number, subjectId: number, subject: string): void;
+  /** `seq`, which could be read, is gone. */
+  removed(seq: number, subjectId: number, subject: string): void;
+  /** All at once, instead of `stored` for each. */
+  storedAll?(batch: MessageBatch): void;
+  /** All at once, instead of `removed` for each. */
+  removedAll?(batch: MessageBatch): void;
+  /** After some of the above: time to look what there is to do. */
+  settled(): void;
+}
+
+/** A consumer as seen by the retention of its stream (interest, workqueue). */
+export interface Interest {
+  /** Whether it covers the subject at all. */
+  covers(subjectId: number, subject: string): boolean;
+  /** Whether it has still to get or to acknowledge `seq`, which it covers. */
+  needs(seq: number): boolean;
 }
 
 export interface StreamState {
   readonly messages: number;
   readonly bytes: number;
+  /** Holes between the first and the last sequence. */
+  readonly numDeleted: number;
   readonly firstSeq: number;
   readonly firstTimeMs: number | null;
   readonly lastSeq: number;
@@ -44,6 +122,9 @@ export const GAP_REASONS = [
   'max_age',
   'max_bytes',
   'max_msgs',
+  'max_msgs_per_subject',
+  'removed',
+  'consumed',
   'corrupt',
   'dead_letter',
   'lost',

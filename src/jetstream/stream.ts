@@ -1,113 +1,145 @@
-// A stream: takes messages in, numbers them, keeps them within its limits, and gives back what is on the disk.
+// A stream: takes messages in, numbers them, keeps them within its limits, and gives back what is on the disk. What it
+// has is in its stock; this is who does what with it, and in which order the store's transactions see it.
 //
-// Everything here is synchronous. A message is numbered when it is accepted and queued for the turn's transaction; if
-// that transaction finds no room, the whole queue is refused and its numbers are given out again, which is safe because
-// nothing above `durableSeq` was ever shown to anybody: no receipt, no read, no forwarding.
+// A message is numbered when it is accepted and queued for the turn's transaction; nothing above `durableSeq` is ever
+// shown to anybody: no receipt, no read, no forwarding, no word to those who watch.
 
 import { assert } from '../assert.ts';
 import type { Cancel } from '../clock.ts';
-import { HEADERS_BYTES_MAX, headerValue } from '../headers.ts';
-import type { Logger } from '../log.ts';
-import { PublishError, type Message, type Receipt } from '../message.ts';
+import type { Message, PublishError, Receipt } from '../message.ts';
 import type { DuplicateWindow } from './duplicates.ts';
+import { deadLetter } from './dead-letters.ts';
 import { Epochs } from './epochs.ts';
+import { Expiry } from './expiry.ts';
 import { Forwarding } from './forwarding.ts';
-import { Gaps, type Hole } from './gaps.ts';
-import { Removals, deadLetterHeaders } from './removals.ts';
-import { Retention, type Standing } from './retention.ts';
-import { Rows, recordBytes, recordCrc, type Row } from './rows.ts';
+import { Intake, type Taken } from './intake.ts';
+import { Interests } from './interests.ts';
+import { Lookups } from './lookups.ts';
+import { AtomicBatches } from './publish/atomic-batches.ts';
+import { BatchRoom } from './publish/batch-room.ts';
+import { readControl, said } from './publish/control.ts';
+import { republished, republishSubject } from './publish/republish.ts';
+import { Purge, type PurgeOptions } from './purge.ts';
+import { Retention, replacesMessages } from './retention.ts';
+import { Rollups } from './rollups.ts';
+import { Showing } from './showing.ts';
+import { Stock } from './stock.ts';
 import type { Participant, Store } from './store.ts';
-import { StreamQueue } from './stream-queue.ts';
+import type { Effect } from './stream-queue.ts';
+import type { StreamOptions, StreamParts } from './stream-parts.ts';
+import { StreamReader } from './stream-reader.ts';
 import type {
   Entry,
   Epoch,
   ForwardMark,
+  Interest,
+  Origin,
   StoredMessage,
   StreamConfig,
   StreamState,
+  StreamWatcher,
 } from './stream-types.ts';
-import { Subjects } from './subjects.ts';
-import type { Timeline } from './timeline.ts';
-import { readTotals, type Totals } from './totals.ts';
+import type { SubjectFilter } from './subject-filter.ts';
 
-/** The largest message (headers and data) a stream takes: nats-server's default max_payload. */
-export const MESSAGE_BYTES_MAX = 1024 * 1024;
-
-export interface StreamParts {
-  readonly store: Store;
-  readonly timeline: Timeline;
-  readonly log: Logger;
-  /** Publishes a copy of an unacceptable message; the receipt comes when that copy is on the disk. */
-  readonly publishDeadLetter: (message: Message, receipt: Receipt) => void;
-}
-
-export interface StreamOptions {
-  readonly id: number;
-  readonly createdMs: number;
-  readonly config: StreamConfig;
-  readonly epoch: string;
-  /** How long confirmed messages can be sent again to a hub that lost them; null when nothing forwards the stream. */
-  readonly graceMs: number | null;
-  readonly duplicates: DuplicateWindow;
-}
+export { MESSAGE_BYTES_MAX } from './intake.ts';
+export type { StreamOptions, StreamParts } from './stream-parts.ts';
 
 export class Stream implements Participant {
   readonly name: string;
   readonly id: number;
   readonly createdMs: number;
+  readonly origin: Origin;
   readonly #parts: StreamParts;
   readonly #duplicates: DuplicateWindow;
   #config: StreamConfig;
   #forwarded: boolean;
-  readonly #rows: Rows;
-  readonly #subjects: Subjects;
-  readonly #gaps: Gaps;
-  readonly #totals: Totals;
+  readonly #stock: Stock;
   readonly #epochs: Epochs;
   readonly #forwarding: Forwarding;
   readonly #retention: Retention;
-  readonly #removals: Removals;
-  readonly #queue: StreamQueue;
-  readonly #listeners = new Set<() => void>();
-  #durableSeq: number;
+  readonly #intake: Intake;
+  readonly #reader: StreamReader;
+  readonly #purge: Purge;
+  readonly #rollups: Rollups;
+  readonly #expiry: Expiry;
+  readonly #interests: Interests;
+  readonly #batches: AtomicBatches;
+  readonly #showing: Showing;
+  readonly #lookups: Lookups;
   /** The transaction that is under way writes the queue, not removals alone. */
   #writesQueue = false;
 
   /** Opens the stream's rows and begins its epoch; part of a transaction. */
   constructor(parts: StreamParts, options: StreamOptions) {
-    const { db } = parts.store;
+    const { store, clock, timeline, log } = parts;
+    const { db } = store;
     this.#parts = parts;
     this.id = options.id;
     this.createdMs = options.createdMs;
-    this.#config = options.config;
-    this.name = options.config.name;
+    this.origin = options.origin ?? 'file';
+    const config = options.config;
+    this.#config = config;
+    this.name = config.name;
     this.#duplicates = options.duplicates;
     this.#forwarded = options.graceMs !== null;
-    this.#rows = new Rows(db, this.id);
-    this.#subjects = new Subjects(db, this.id);
-    this.#gaps = new Gaps(db, this.id);
-    this.#totals = readTotals(db, this.id, this.name, this.#rows, this.#subjects);
-    this.#epochs = new Epochs(db, this.name, this.id, this.#totals.lastSeq + 1, options.epoch);
+    const queue = (): void => store.queue(this, 0, 0);
+    const stock = new Stock(store, this.id, this.name, queue);
+    this.#stock = stock;
+    stock.begin(config.firstSeq);
+    if (replacesMessages(config)) stock.rows.indexSubjects();
+    this.#epochs = new Epochs(db, this.name, this.id, stock.totals.lastSeq + 1, options.epoch);
     this.#forwarding = new Forwarding(db, this.id, options.graceMs ?? 0);
-    this.#removals = new Removals(db, this.name, this.#rows, this.#subjects);
-    this.#retention = new Retention(
+    stock.confirmedSeq = () => (this.#forwarded ? (this.mark?.seq ?? 0) : Infinity);
+    this.#retention = new Retention(stock, config);
+    this.#showing = new Showing(store, stock, this.#retention, config);
+    const on = { store, clock, timeline, streamId: this.id };
+    this.#purge = new Purge(store, clock, stock, this.#retention);
+    this.#rollups = new Rollups(on, stock, this.#retention, this.#purge);
+    this.#interests = new Interests(on, stock, config.retention, queue);
+    this.#expiry = new Expiry(
       {
-        rows: this.#rows,
-        subjects: this.#subjects,
-        gaps: this.#gaps,
-        totals: this.#totals,
-        removals: this.#removals,
+        ...on,
+        mark: (marker, done) =>
+          this.#intake.takeOwn(marker, Buffer.alloc(0), (error) => done(error === null)),
       },
-      this.#config,
-      () => this.#parts.store.queue(this, 0, 0),
+      stock,
+      this.#retention,
+      config,
     );
-    this.#queue = new StreamQueue(this.name);
-    this.#durableSeq = this.#totals.lastSeq;
-    this.#loadDuplicates();
+    this.#intake = new Intake(
+      {
+        store,
+        timeline,
+        quota: parts.quota,
+        duplicates: options.duplicates,
+        wanted: (id, subject) => this.#interests.wanted(id, subject),
+        effects: (taken) => this.#effects(taken),
+        queue: (messages, bytes) => store.queue(this, messages, bytes),
+      },
+      stock,
+      this.#retention,
+      config,
+    );
+    this.#reader = new StreamReader(
+      { name: this.name, timeline, log, epochs: this.#epochs },
+      stock,
+    );
+    this.#lookups = new Lookups({ store, clock, stock }, this.#reader);
+    const { advisories, batchRoom = new BatchRoom() } = parts;
+    this.#batches = new AtomicBatches(this, { room: batchRoom, clock, advisories });
   }
 
   get config(): StreamConfig {
     return this.#config;
+  }
+
+  /** Where it is kept: its transactions and their durability. */
+  get home(): Store {
+    return this.#parts.store;
+  }
+
+  get isForwarded(): boolean {
+    return this.#forwarded;
   }
 
   /**
@@ -117,20 +149,41 @@ export class Stream implements Participant {
   reconfigure(config: StreamConfig, graceMs: number | null): void {
     assert(config.name === this.name, 'a stream keeps its name');
     this.#config = config;
-    this.#retention.config = config;
-    this.#duplicates.resize(config.duplicateWindowMs, config.duplicateIdsMax);
     this.#forwarded = graceMs !== null;
     this.#forwarding.graceMs = graceMs ?? 0;
+    this.#retention.config = config;
+    this.#showing.config = config;
+    this.#intake.config = config;
+    this.#expiry.config = config;
+    this.#interests.retention = config.retention;
+    if (replacesMessages(config) && !this.#stock.rows.indexed) void this.#index();
+  }
+
+  /** In one transaction: a large stream holds the loop for about a second a million messages. */
+  async #index(): Promise<void> {
+    try {
+      await this.#parts.store.alone(() => this.#stock.rows.indexSubjects());
+    } catch {
+      // Without room for it everything still works, slowly; the next start tries again.
+    }
+  }
+
+  /** The stream is no more, or its process ends: what is under way ends. */
+  close(): void {
+    this.#batches.close();
+    this.#expiry.close();
+    this.#interests.close();
+    this.#purge.close();
   }
 
   /** The last sequence that is on the disk. */
   get durableSeq(): number {
-    return this.#durableSeq;
+    return this.#stock.durableSeq;
   }
 
   /** The first sequence that exists; one past the last when the stream is empty. */
   get firstSeq(): number {
-    return this.#totals.firstSeq;
+    return this.#stock.firstSeq;
   }
 
   /** What the hub has confirmed, or null when nothing was. */
@@ -143,32 +196,40 @@ export class Stream implements Participant {
     return this.#forwarding.graceSeq(this.#parts.timeline.now());
   }
 
-  get #standing(): Standing {
-    return {
-      committedSeq: this.#totals.lastSeq - this.#queue.length,
-      confirmedSeq: this.#forwarded ? (this.mark?.seq ?? 0) : Infinity,
-    };
+  /** What it counts against limits, accepted messages included. */
+  get bytes(): number {
+    return this.#stock.totals.bytes;
   }
 
-  /** Counts and edges of what is committed. */
+  /** Counts and edges of what is on the disk. */
   state(): StreamState {
+    const { messages, bytes, firstSeq, durableSeq, subjects } = this.#stock;
+    const { timeline } = this.#parts;
+    const { lastTs } = this.#showing;
     return {
-      messages: this.#totals.messages - this.#queue.length,
-      bytes: this.#totals.bytes - this.#queue.bytes,
-      firstSeq: this.#totals.firstSeq,
-      firstTimeMs: this.#timeOf(this.#totals.firstSeq),
-      lastSeq: this.#standing.committedSeq,
-      lastTimeMs: this.#timeOf(this.#durableSeq),
-      subjects: this.#subjects.size,
-      durableSeq: this.#durableSeq,
+      messages,
+      bytes,
+      numDeleted: Math.max(0, durableSeq - firstSeq + 1 - messages),
+      firstSeq: Math.min(firstSeq, durableSeq + 1),
+      firstTimeMs: this.#timeOf(firstSeq),
+      lastSeq: durableSeq,
+      lastTimeMs: lastTs === undefined ? null : timeline.wall(lastTs).timeMs,
+      subjects: subjects.shown,
+      durableSeq,
       duplicateIds: this.#duplicates.size,
     };
   }
 
   #timeOf(seq: number): number | null {
-    const { store } = this.#parts;
-    const extent = store.guard(undefined, () => this.#rows.extents(seq, this.#durableSeq, 1)[0]);
+    const extent = this.#guard(
+      undefined,
+      () => this.#stock.rows.extents(seq, this.durableSeq, 1)[0],
+    );
     return extent === undefined ? null : this.#parts.timeline.wall(extent.ts).timeMs;
+  }
+
+  #guard<T>(fallback: T, read: () => T): T {
+    return this.#parts.store.guard(fallback, read);
   }
 
   /** IDs that the duplicate window forgot before their time, for lack of room. */
@@ -178,159 +239,162 @@ export class Stream implements Participant {
 
   /** All numberings that this stream name ever had, oldest first. */
   epochs(): readonly Epoch[] {
-    return this.#epochs.list(this.#durableSeq);
+    return this.#epochs.list(this.durableSeq);
   }
 
   // --- taking in ---
 
   /** Takes a message in, or refuses it; see Receipt for when the answer comes. */
   store(message: Message, receipt: Receipt | undefined): void {
-    const id = headerValue(message.headers, 'Nats-Msg-Id') || undefined;
-    const original = id === undefined ? undefined : this.#duplicates.find(id);
-    if (original !== undefined) return this.#answerDuplicate(original, receipt);
-    const headers = message.headers ?? null;
-    const bytes = recordBytes(message.subject, headers, message.data);
-    const error = this.#admit(headers, message.data, bytes);
-    if (error !== null) return receipt?.(error, null);
-    const subject = this.#subjects.intern(message.subject);
-    if (subject === undefined) {
-      return receipt?.(new PublishError(503, 10077, 'maximum subjects exceeded'), null);
-    }
-    const seq = this.#totals.add(bytes);
-    this.#subjects.count(subject, 1);
-    if (id !== undefined) this.#duplicates.add(id, seq);
-    const ts = this.#parts.timeline.now();
-    const crc = recordCrc(seq, subject.id, ts, headers, message.data);
-    const row = { seq, subjectId: subject.id, ts, headers, data: message.data, crc };
-    this.#queue.push(row, bytes, receipt);
-    this.#parts.store.queue(this, 1, bytes);
+    if (this.#intake.takePlain(message, receipt)) return;
+    const control = readControl(message.headers);
+    if (control !== undefined && said(control['Nats-Batch-Id']) !== undefined)
+      this.#batches.take(message, control, receipt);
+    else this.#intake.take(message, control, receipt);
   }
 
-  /** A duplicate is told the original's sequence, once the original is on the disk. */
-  #answerDuplicate(seq: number, receipt: Receipt | undefined): void {
-    if (receipt === undefined) return;
-    const ack = { stream: this.name, seq, duplicate: true };
-    if (seq <= this.#durableSeq) return receipt(null, ack);
-    this.#parts.store.whenDurable((error) => receipt(error, error === null ? ack : null));
+  /** Stores all of `messages`, in one transaction, or none of them; the receipt acknowledges the last. */
+  storeAll(messages: readonly Message[], receipt: Receipt | undefined): void {
+    this.#intake.takeAll(messages, receipt);
   }
 
-  #admit(headers: Buffer | null, data: Buffer, bytes: number): PublishError | null {
-    if ((headers?.length ?? 0) > HEADERS_BYTES_MAX) {
-      return new PublishError(400, 10097, 'header size exceeds maximum allowed of 64k');
+  #effects({ admitted, data, seq, entry, ts, lastSeq }: Taken): readonly Effect[] {
+    const { rollup, ttlMs, headers, subject } = admitted;
+    const to = republishSubject(this.#config, subject);
+    const effects: Effect[] = [];
+    const replaces = rollup && this.#rollups.effect(seq, entry, rollup);
+    if (replaces) effects.push(replaces);
+    if (ttlMs !== undefined) effects.push(this.#expiry.effect(seq, ts, ttlMs));
+    if (to !== undefined) {
+      const { timeMs } = this.#parts.timeline.wall(ts);
+      const stored = { subject, headers, data, seq, timeMs };
+      const tell = (): void => this.#parts.publish(republished(this.#config, to, stored, lastSeq));
+      effects.push({ seq, tell });
     }
-    if (data.length + (headers?.length ?? 0) > MESSAGE_BYTES_MAX || bytes > this.config.maxBytes) {
-      return new PublishError(400, 10054, 'message size exceeds maximum allowed');
-    }
-    if (this.config.discard === 'new' && !this.#retention.fits(bytes)) {
-      this.#parts.store.guard(undefined, () => this.#retention.makeRoom(bytes, this.#standing));
-      if (!this.#retention.fits(bytes)) {
-        const what = this.#totals.bytes + bytes > this.config.maxBytes ? 'bytes' : 'messages';
-        return new PublishError(503, 10077, `maximum ${what} exceeded`);
-      }
-    }
-    return this.#parts.store.admit(bytes);
-  }
-
-  /** Remembers the message IDs stored last, as if they had just come: a window rather too long than too short. */
-  #loadDuplicates(): void {
-    const { duplicateWindowMs, duplicateIdsMax } = this.config;
-    const last = this.#rows.extents(this.#totals.lastSeq, this.#totals.lastSeq, 1)[0];
-    if (last === undefined || duplicateWindowMs === 0 || duplicateIdsMax === 0) return;
-    const from = Math.max(this.#totals.firstSeq, last.seq - duplicateIdsMax + 1);
-    for (let next = from; next <= last.seq;) {
-      const rows = this.#rows.read(next, last.seq, 1_000, MESSAGE_BYTES_MAX);
-      for (const { seq, ts, headers } of rows) {
-        if (ts < last.ts - duplicateWindowMs) continue;
-        const id = headerValue(headers ?? undefined, 'Nats-Msg-Id');
-        if (id) this.#duplicates.add(id, seq);
-      }
-      next = (rows.at(-1)?.seq ?? last.seq) + 1;
-    }
+    return effects;
   }
 
   // --- retention ---
 
-  /** At the start: drops what a crash brought back over the limits. */
+  /** At the start: drops what a crash brought back over the limits, and ends what it cut short. */
   keepLimits(): void {
-    this.#parts.store.guard(undefined, () => this.#retention.keepLimits(this.#standing));
+    this.#guard(undefined, () => {
+      this.#rollups.finish();
+      this.#retention.keepSubjects();
+      this.#retention.keepLimits();
+    });
+    this.#interests.review();
+    this.#expiry.arm();
+    this.#stock.watchers.settle();
   }
 
-  /** Once a second: drops what is older than max_age, and what is still over limits that became smaller. */
+  /** Once a second: drops what is older than it may be, and what is still over limits that became smaller. */
   tick(): void {
     if (this.#forwarding.overdue(this.#parts.timeline.now())) this.#parts.store.queue(this, 0, 0);
-    this.keepLimits();
-    if (this.config.maxAgeMs === undefined) return;
-    const oldestTs = this.#parts.timeline.now() - this.config.maxAgeMs;
-    this.#parts.store.guard(undefined, () => this.#retention.expire(oldestTs, this.#standing));
+    this.#guard(undefined, () => {
+      this.#retention.keepSubjects();
+      this.#retention.keepLimits();
+    });
+    this.#expiry.run();
+    this.#stock.watchers.settle();
   }
 
   /** The disk is full: gives back what the hub has already. */
   reclaim(): void {
-    this.#parts.store.guard(undefined, () => this.#retention.reclaim(this.#standing));
+    this.#guard(undefined, () => this.#retention.reclaim());
+    this.#stock.watchers.settle();
   }
 
   /** Queues everything that is known in memory only, so that the next start need not count. */
   saveAll(): void {
-    this.#totals.changed = true;
-    this.#parts.store.queue(this, 0, 0);
+    this.#stock.writeSoon();
+  }
+
+  /** Adds a consumer to those whose needs keep messages (interest, work-queue); the returned function: it is deleted. */
+  addInterest(interest: Interest): Cancel {
+    return this.#interests.add(interest);
+  }
+
+  /** A consumer needs `seq` no more; whether it may go is decided with the transaction of this turn. */
+  released(seq: number): void {
+    this.#interests.released(seq);
+  }
+
+  /**
+   * Takes out everything, or what is asked for (`filter`, below `belowSeq`, all but the newest `keep`), of what was
+   * published before. Resolves with the number of messages, when the disk knows that they are gone.
+   */
+  purge(options: PurgeOptions = {}): Promise<number> {
+    return this.#purge.run(options);
+  }
+
+  /** Takes one message out, `erase` without a trace. Resolves when the disk knows it; false: there is none. */
+  remove(seq: number, { erase }: { readonly erase: boolean }): Promise<boolean> {
+    return this.#purge.remove(seq, erase);
   }
 
   // --- the store's transaction ---
 
   write(): void {
     this.#writesQueue = true;
-    this.#subjects.writeAdded();
-    for (const bulk of this.#queue.bulks) this.#rows.insert(bulk);
-    if (this.#removals.write()) this.#totals.changed = true;
+    this.#intake.write();
+    this.#interests.write();
     this.writeRemovals();
   }
 
   writeRemovals(): void {
     // What is deleted must not lie behind the mark that a crash would leave.
-    const removes = this.#totals.changed || this.#totals.due;
+    const { totals } = this.#stock;
+    const removes = totals.changed || totals.due;
     if (removes || this.#forwarding.due(this.#parts.timeline.now())) this.#forwarding.save();
+    if (removes) {
+      this.#expiry.write();
+      this.#rollups.write();
+    }
     this.#retention.write(this.mark?.seq ?? 0);
   }
 
   committed(): (() => void) | undefined {
+    const { totals, queue, watchers } = this.#stock;
     this.#forwarding.saved(this.#parts.timeline.now());
-    if (this.#writesQueue) this.#subjects.committed();
+    if (this.#writesQueue) this.#intake.committed();
+    if (totals.changed) {
+      this.#expiry.committed();
+      this.#rollups.committed();
+    }
     this.#retention.committed(this.mark?.seq ?? 0);
-    this.#removals.committed();
-    const accepted = this.#writesQueue ? this.#queue.take() : undefined;
+    const accepted = this.#writesQueue ? queue.take() : undefined;
+    if (this.#writesQueue) this.#interests.committed();
     this.#writesQueue = false;
-    this.keepLimits();
-    if (accepted === undefined) return undefined;
+    if (accepted !== undefined) this.#showing.committed(accepted);
+    if (!replacesMessages(this.#config)) this.#guard(undefined, () => this.#retention.keepLimits());
+    watchers.flush();
+    if (accepted === undefined) return watchers.any ? () => watchers.settle() : undefined;
     return () => {
-      this.#durableSeq = accepted.lastSeq;
-      accepted.acknowledge();
-      for (const listener of this.#listeners) listener();
+      this.#showing.show(accepted);
+      this.#expiry.arm();
     };
   }
 
   refused(error: PublishError): () => void {
     this.#writesQueue = false;
-    const refused = this.#queue.takeBack();
-    for (const { subjectId, headers, data } of refused.records) {
-      const subject = this.#subjects.byId(subjectId);
-      if (subject !== undefined) this.#subjects.count(subject, -1);
-      this.#totals.takeBack(recordBytes(subject?.subject ?? '', headers, data));
-      const id = headerValue(headers ?? undefined, 'Nats-Msg-Id');
-      if (id) this.#duplicates.remove(id);
-    }
-    this.#duplicates.takeBack(this.#totals.lastSeq);
-    this.#subjects.refused();
-    this.#removals.refused();
+    const refuse = this.#intake.refused();
+    this.#showing.refused();
+    this.#stock.removals.refused();
     this.reclaim();
-    return () => refused.refuse(error);
+    return () => refuse(error);
   }
 
   // --- reading ---
 
   /** Calls `fn` whenever durableSeq has moved. */
   onDurable(fn: () => void): Cancel {
-    this.#listeners.add(fn);
-    return () => void this.#listeners.delete(fn);
+    return this.#showing.listen(fn);
+  }
+
+  /** Tells `watcher` of every message that comes or goes from now on. */
+  watch(watcher: StreamWatcher): Cancel {
+    return this.#stock.watchers.add(watcher);
   }
 
   /**
@@ -338,78 +402,64 @@ export class Stream implements Participant {
    * about `bytesMax` bytes, at least one if there is one. A record whose CRC is wrong becomes a gap.
    */
   read(afterSeq: number, max: number, bytesMax: number): Entry[] {
-    return this.#parts.store.guard([], () => this.#read(afterSeq, max, bytesMax));
+    return this.#guard([], () => this.#reader.read(afterSeq, max, bytesMax));
   }
 
-  #read(afterSeq: number, max: number, bytesMax: number): Entry[] {
-    const entries: Entry[] = [];
-    let next = afterSeq + 1;
-    const from = Math.max(next, this.#totals.firstSeq);
-    const rows = this.#rows.read(from, this.#durableSeq, max, bytesMax);
-    for (const row of rows) {
-      const message = this.#removals.has(row.seq) ? undefined : this.#message(row);
-      if (message === undefined) continue;
-      if (row.seq > next) this.#pushGaps(entries, next, row.seq - 1);
-      entries.push({ kind: 'message', message });
-      next = row.seq + 1;
-    }
-    if (next > this.#durableSeq) return entries;
-    // Is the rest a hole, or just not read yet?
-    const last = rows.at(-1)?.seq ?? from - 1;
-    const more = this.#rows.next(last + 1);
-    const end = more === null || more > this.#durableSeq ? this.#durableSeq : last;
-    if (next <= end) this.#pushGaps(entries, next, end);
-    return entries;
+  /** One message; undefined: there is none, or it is not on the disk yet. */
+  get(seq: number): StoredMessage | undefined {
+    return this.#guard(undefined, () => this.#reader.get(seq));
   }
 
-  #pushGaps(entries: Entry[], first: number, last: number): void {
-    for (const hole of this.#gaps.between(first, last)) {
-      entries.push({ kind: 'gap', gap: this.#gap(hole) });
-    }
+  /**
+   * Messages under `filter` from `fromSeq` on: at most `messagesMax` and about `bytesMax` bytes, of a bounded number of
+   * rows, so perhaps none although there are some. `nextSeq` is where to go on; durableSeq + 1 at the end.
+   */
+  scan(
+    filter: SubjectFilter,
+    fromSeq: number,
+    limits: { readonly messagesMax: number; readonly bytesMax: number },
+  ): { messages: StoredMessage[]; nextSeq: number } {
+    const nothing = { messages: [], nextSeq: this.durableSeq + 1 };
+    return this.#guard(nothing, () => this.#reader.scan(filter, fromSeq, limits));
   }
 
-  #gap({
-    firstSeq,
-    lastSeq,
-    reason,
-    firstTs,
-    lastTs,
-  }: Hole): Extract<Entry, { kind: 'gap' }>['gap'] {
-    const { timeline } = this.#parts;
-    return {
-      firstSeq,
-      lastSeq,
-      count: lastSeq - firstSeq + 1,
-      reason,
-      epoch: this.#epochs.of(lastSeq),
-      firstTimeMs: firstTs === null ? null : timeline.wall(firstTs).timeMs,
-      lastTimeMs: lastTs === null ? null : timeline.wall(lastTs).timeMs,
-    };
+  /** The last message under `filter`. */
+  lastOf(filter: SubjectFilter): StoredMessage | undefined {
+    return this.#guard(undefined, () => this.#lookups.lastOf(filter));
   }
 
-  #message(row: Row): StoredMessage | undefined {
-    const subject = this.#subjects.byId(row.subjectId)?.subject;
-    const { seq, subjectId, ts, headers, data } = row;
-    if (subject === undefined || recordCrc(seq, subjectId, ts, headers, data) !== row.crc) {
-      this.#remove(row, 'corrupt');
-      this.#parts.log.error(
-        { stream: this.name, seq, hint: 'the storage damaged a record: check the card' },
-        'a stored message failed its checksum; it is kept in quarantine and its place is a gap',
-      );
-      return undefined;
-    }
-    const { timeMs, synced } = this.#parts.timeline.wall(ts);
-    const message = { subject, data, seq, epoch: this.#epochs.of(seq), timeMs, timeSynced: synced };
-    return headers === null ? message : { ...message, headers };
+  /**
+   * The sequences of the last message of each subject under `filter`, up to `upToSeq`; ascending. Rejects with a
+   * RangeError where there are more than `max` subjects.
+   */
+  lastPerSubject(
+    filter: SubjectFilter,
+    options: { readonly upToSeq?: number | undefined; readonly max: number },
+  ): Promise<number[]> {
+    return this.#lookups.lastPerSubject(filter, options);
   }
 
-  /** Takes one record out of the middle. */
-  #remove(row: Row, reason: 'corrupt' | 'dead_letter'): void {
-    if (!this.#removals.add(row, reason === 'corrupt')) return;
-    const bytes = row.data.length + (row.headers?.length ?? 0);
-    const { seq, subjectId, ts } = row;
-    this.#retention.drop({ seq, subjectId, ts, bytes }, reason, this.#standing);
-    this.#parts.store.queue(this, 0, 0);
+  /** The first sequence stored at or after `timeMs` of the wall clock; durableSeq + 1 for none. */
+  seqAtTime(timeMs: number): number {
+    return this.#guard(this.durableSeq + 1, () => this.#reader.seqAtTime(timeMs));
+  }
+
+  /**
+   * Counts the messages under `filter` from `fromSeq` on, in slices. `done` is called once, perhaps at once, in a turn in
+   * which the number is exact: a watcher of the caller can count on from there.
+   */
+  count(filter: SubjectFilter, fromSeq: number, done: (messages: number) => void): Cancel {
+    return this.#lookups.count(filter, fromSeq, done);
+  }
+
+  /** The subjects under `filter` that have messages on the disk, and how many. */
+  subjects(filter: SubjectFilter): Iterable<[subject: string, count: number]> {
+    return this.#lookups.subjects(filter);
+  }
+
+  /** Sequences between the first and the last message that are gone: the first `max` of them. */
+  deletedSeqs(max: number): Promise<number[]> {
+    return this.#lookups.deletedSeqs(max);
   }
 
   // --- forwarding ---
@@ -422,6 +472,7 @@ export class Stream implements Participant {
     const ts = this.#parts.timeline.now();
     this.#forwarding.confirm(mark, ts, late);
     if (!late || this.#forwarding.overdue(ts)) this.#parts.store.queue(this, 0, 0);
+    this.#interests.confirmed(mark.seq);
   }
 
   /**
@@ -429,20 +480,8 @@ export class Stream implements Participant {
    * rejects with a PublishError when it is refused. From then on `read` shows a gap in its place.
    */
   deadLetter(seq: number, reason: string): Promise<void> {
-    const row = this.#parts.store.guard([], () => this.#rows.read(seq, seq, 1, 1))[0];
-    const subject = row === undefined ? undefined : this.#subjects.byId(row.subjectId)?.subject;
-    if (row === undefined || subject === undefined) return Promise.resolve();
-    const message = {
-      subject: `$DEAD.${this.name}.${subject}`,
-      data: row.data,
-      headers: deadLetterHeaders(row.headers, this.name, seq, reason),
-    };
-    return new Promise((resolve, reject) => {
-      this.#parts.publishDeadLetter(message, (error) => {
-        if (error !== null) return reject(error);
-        this.#remove(row, 'dead_letter');
-        resolve();
-      });
-    });
+    const { store, publish } = this.#parts;
+    const on = { store, stock: this.#stock, name: this.name };
+    return deadLetter(on, publish, seq, reason);
   }
 }

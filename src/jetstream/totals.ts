@@ -26,6 +26,9 @@ export class Totals {
   lastSeq: number;
   messages: number;
   bytes: number;
+  /** Of these, what is accepted and not on the disk yet. */
+  pendingMessages = 0;
+  pendingBytes = 0;
   /** Whether a removal waits to be written. */
   changed = false;
 
@@ -50,18 +53,43 @@ export class Totals {
   add(bytes: number): number {
     this.messages++;
     this.bytes += bytes;
+    this.pendingMessages++;
+    this.pendingBytes += bytes;
     return ++this.lastSeq;
   }
 
-  /** The last message was refused after all. */
-  takeBack(bytes: number): void {
-    this.lastSeq--;
-    this.remove(bytes);
+  /** Gives out a number that no message gets. It has no row: only what is written here keeps it from being used again. */
+  skip(): number {
+    const seq = ++this.lastSeq;
+    if (this.messages === 0) this.firstSeq = seq + 1;
+    this.changed = true;
+    return seq;
   }
 
-  remove(bytes: number): void {
+  /** The last `count` numbers were refused after all; their messages are removed one by one. */
+  takeBack(count: number): void {
+    this.lastSeq -= count;
+    this.firstSeq = Math.min(this.firstSeq, this.lastSeq + 1);
+  }
+
+  /** `pending` says that the message was not on the disk yet. */
+  remove(bytes: number, pending: boolean): void {
     this.messages--;
     this.bytes -= bytes;
+    if (pending) this.shown(bytes);
+  }
+
+  /** A message is on the disk, or gone before it was. */
+  shown(bytes: number): void {
+    this.pendingMessages--;
+    this.pendingBytes -= bytes;
+  }
+
+  /** All messages that are on the disk are gone; `firstSeq` is the first number behind them. */
+  removeShown(firstSeq: number): void {
+    this.messages = this.pendingMessages;
+    this.bytes = this.pendingBytes;
+    this.firstSeq = firstSeq;
   }
 
   /** Part of a transaction that writes everything counted. */
@@ -106,7 +134,7 @@ export function readTotals(
     const extents = rows.extents(next, totals.lastSeq, SCAN_ROWS);
     for (const extent of extents) {
       const subject = subjects.byId(extent.subjectId);
-      if (subject !== undefined) subjects.count(subject, 1);
+      if (subject !== undefined) subjects.recount(subject, extent.seq);
       totals.messages++;
       totals.bytes += extent.bytes + (subject?.subject.length ?? 0);
     }

@@ -1,6 +1,6 @@
 // A broker and its streams on a real database in a temporary directory, on a clock that the test moves.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -19,13 +19,17 @@ import { FakeClock } from './fake-clock.ts';
 /** A disk whose syncs return when the test says so. */
 export class ManualDisk implements Disk {
   readonly #disk: FileDisk;
-  readonly #waiting: ((error: Error | null) => void)[] = [];
+  readonly #waiting: { readonly done: (error: Error | null) => void; readonly wal: Buffer }[] = [];
+  readonly #walPath: string | undefined;
+  /** The log as the last sync that has returned left it on the disk, where the test keeps it. */
+  syncedWal: Buffer = Buffer.alloc(0);
   /** Room to report instead of the real one. */
   roomNow: { availableBytes: number; totalBytes: number } | undefined;
   syncs = 0;
 
-  constructor(path: string) {
+  constructor(path: string, keepsWal = false) {
     this.#disk = new FileDisk(path);
+    this.#walPath = keepsWal ? `${path}-wal` : undefined;
   }
 
   get waiting(): number {
@@ -33,13 +37,18 @@ export class ManualDisk implements Disk {
   }
 
   syncWal(done: (error: Error | null) => void): void {
-    this.#waiting.push(done);
+    // What is written from now on is not covered.
+    const wal = this.#walPath === undefined ? this.syncedWal : readFileSync(this.#walPath);
+    this.#waiting.push({ done, wal });
   }
 
   /** Lets the sync that is running return. */
   finish(error: Error | null = null): void {
     this.syncs++;
-    this.#waiting.shift()?.(error);
+    const sync = this.#waiting.shift();
+    if (sync === undefined) return;
+    if (error === null) this.syncedWal = sync.wal;
+    sync.done(error);
   }
 
   room(): { availableBytes: number; totalBytes: number } {
@@ -82,6 +91,8 @@ export class GatewayStore {
   #epochs = 0;
   #jetstream: JetStream | undefined;
   disk: ManualDisk | undefined;
+  /** Keeps what is synced, for a power cut; set before `open`. */
+  keepsWal = false;
   fatal: Error | undefined;
   readonly logged: { level: string; msg: string }[] = [];
 
@@ -117,7 +128,7 @@ export class GatewayStore {
         newEpoch: () => `e${++this.#epochs}`,
         onFatal: (error) => (this.fatal = error),
         parts: {
-          disk: (path): Disk => (this.disk = new ManualDisk(path)),
+          disk: (path): Disk => (this.disk = new ManualDisk(path, this.keepsWal)),
           checkpointer: (db): Checkpointer => new InlineCheckpointer(db),
         },
       },
@@ -148,7 +159,7 @@ export class GatewayStore {
           ? {}
           : { headers: Buffer.from(`NATS/1.0\r\n${headers}\r\n\r\n`) }),
       },
-      (error, ack) => Object.assign(outcome, { error, ack }),
+      (error, ack) => Object.assign(outcome, { error, ack: error === null ? ack : null }),
     );
     return outcome;
   }

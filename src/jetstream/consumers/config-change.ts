@@ -1,0 +1,88 @@
+// What depends on consumers that are there already: whether one more may come, and what of one may change. Numbers and
+// texts are nats-server's.
+
+import { collide } from '../../subject.ts';
+import { ApiError } from '../api/api-error.ts';
+import type { StreamRules } from './config-rules.ts';
+import type { ConsumerConfig } from './types.ts';
+
+/**
+ * Whether a stream with the consumers `others` (without it itself) may have `config`. Of one that is there and changes only
+ * its filters are looked at. Throws an ApiError.
+ */
+export function checkAgainst(
+  stream: StreamRules,
+  others: readonly ConsumerConfig[],
+  config: ConsumerConfig,
+  isNew = true,
+): void {
+  const counted = others.filter((other) => other.sourcing !== true);
+  const consumersMax = stream.maxConsumers ?? -1;
+  if (isNew && consumersMax > 0 && counted.length >= consumersMax)
+    throw new ApiError(400, 10026, 'maximum consumers limit reached');
+  if (stream.retention !== 'workqueue') return;
+  if (isNew) {
+    if (isFree(config)) return;
+    if (config.ackPolicy !== 'explicit')
+      throw new ApiError(400, 10098, 'workqueue stream requires explicit ack');
+    if (config.deliverPolicy !== 'all')
+      throw new ApiError(400, 10101, 'consumer must be deliver all on workqueue stream');
+    if (counted.length > 0 && config.filterSubjects.length === 0)
+      throw new ApiError(
+        400,
+        10099,
+        'multiple non-filtered consumers not allowed on workqueue stream',
+      );
+  }
+  if (config.filterSubjects.some((filter) => isTaken(filter, others)))
+    throw new ApiError(400, 10100, 'filtered consumer not unique on workqueue stream');
+}
+
+/** It takes no part in what a workqueue gives to whom. */
+function isFree({ direct, sourcing }: ConsumerConfig): boolean {
+  return direct === true || sourcing === true;
+}
+
+function isTaken(filter: string, others: readonly ConsumerConfig[]): boolean {
+  return others.some(
+    (other) =>
+      !isFree(other) &&
+      (other.filterSubjects.length === 0 ||
+        other.filterSubjects.some((theirs) => collide(filter, theirs))),
+  );
+}
+
+/** What must stay as it is, in the order in which it is looked at, and what is said of it. */
+const FIXED: readonly (readonly [string, (config: ConsumerConfig) => unknown])[] = [
+  ['deliver policy', (config) => config.deliverPolicy],
+  ['storage type', (config) => config.memoryStorage ?? false],
+  ['direct', (config) => config.direct ?? false],
+  ['sourcing', (config) => config.sourcing ?? false],
+  ['start sequence', (config) => config.optStartSeq],
+  ['start time', (config) => config.optStartTimeMs],
+  ['ack policy', (config) => config.ackPolicy],
+  ['replay policy', (config) => config.replayPolicy],
+  ['heart beats', (config) => config.push?.idleHeartbeatMs],
+  ['flow control', (config) => config.push?.flowControl ?? false],
+];
+
+/**
+ * Whether `before` may become `after`; `bound` says that somebody listens on its deliver subject. Throws an ApiError.
+ * What it says nothing of takes effect as the engine can.
+ */
+export function checkUpdate(before: ConsumerConfig, after: ConsumerConfig, bound = false): void {
+  for (const [what, field] of FIXED)
+    if (field(before) !== field(after)) throw refused(`${what} can not be updated`);
+  const [from, to] = [before.push?.deliverSubject, after.push?.deliverSubject];
+  if (from !== to) {
+    if (from === undefined) throw refused('can not update pull consumer to push based');
+    if (to === undefined) throw refused('can not update push consumer to pull based');
+    if (bound) throw new ApiError(400, 10013, 'consumer name already in use');
+  }
+  if ((before.pull?.maxWaiting ?? 0) !== (after.pull?.maxWaiting ?? 0))
+    throw refused('max waiting can not be updated');
+}
+
+function refused(why: string): ApiError {
+  return new ApiError(500, 10012, why);
+}

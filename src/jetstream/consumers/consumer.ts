@@ -1,0 +1,512 @@
+// A consumer: reads its stream from where it stands and delivers, through its outlet, what nobody has delivered yet and
+// what is due once more. Everything it delivers is on the disk, for a stream shows nothing else.
+//
+// Why nothing acknowledged comes again and nothing else is lost: a message is pending from its delivery until its ack,
+// and the record keeps the ack floor, what is acknowledged above it, and how far deliveries went; it is written in one
+// transaction with what the stream drops for it. A start finds everything between the floor and the last delivery that
+// has no ack on the disk, and delivers it again, in order, before anything new. What was delivered after the record was
+// written last is new to it, and is delivered in order too.
+
+import type { Broker } from '../../broker.ts';
+import type { Cancel, Clock } from '../../clock.ts';
+import type { Logger } from '../../log.ts';
+import type { Message } from '../../message.ts';
+import type { MessageBatch } from '../message-batch.ts';
+import { SubjectFilter } from '../subject-filter.ts';
+import type { AckTokens } from './ack-subject.ts';
+import type { AckState } from './ack-state.ts';
+import { Acknowledging } from './acknowledging.ts';
+import type { ConsumerEvents } from './consumer-events.ts';
+import type { ConsumerRecord } from './consumer-record.ts';
+import type { ConsumerHead } from './consumer-rows.ts';
+import type { ConsumerStream } from './consumer-stream.ts';
+import { Cursor } from './cursor.ts';
+import { Delivery } from './delivery.ts';
+import type { DeliveryTurns } from './delivery-turns.ts';
+import { EPHEMERAL_MS, Inactivity } from './inactivity.ts';
+import { PauseTimer } from './pause-timer.ts';
+import { PullOutlet } from './pull-outlet.ts';
+import { lastSeqs, type StartPosition } from './start-position.ts';
+import type { ConsumerConfig, ConsumerState, Outlet, OutletHost, SequencePair } from './types.ts';
+
+/** The clock is looked at after so many deliveries. */
+const LOOKS_EVERY = 16;
+/** Requests and acks that wait for a consumer which is being restored or counted. */
+const EARLY_MAX = 10_000;
+const EMPTY = Buffer.alloc(0);
+
+export interface ConsumerDeps {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly turns: DeliveryTurns;
+  /** Calls back when everything that was written up to now is on the disk. */
+  readonly whenDurable: (done: () => void) => void;
+  readonly openOutlet: (host: OutletHost, events: ConsumerEvents) => Outlet;
+  /** It was unused for too long. */
+  readonly expired: (consumer: Consumer) => void;
+}
+
+/** A consumer as it was made or found. */
+export interface ConsumerParts {
+  readonly head: ConsumerHead;
+  readonly createdMs: number;
+  readonly progress: AckState;
+  readonly events: ConsumerEvents;
+  /** Undefined where nothing of it outlives this process. */
+  readonly record: ConsumerRecord | undefined;
+}
+
+export class Consumer implements OutletHost {
+  readonly name: string;
+  readonly createdMs: number;
+  readonly progress: AckState;
+  readonly events: ConsumerEvents;
+  readonly record: ConsumerRecord | undefined;
+  readonly outlet: Outlet;
+  readonly #stream: ConsumerStream;
+  readonly #deps: ConsumerDeps;
+  readonly #acks: Acknowledging;
+  readonly #inactivity: Inactivity;
+  readonly #pause: PauseTimer;
+  readonly #delivery: Delivery;
+  #config: ConsumerConfig;
+  #resumeSeq: number | undefined;
+  #filter: SubjectFilter;
+  #cursor: Cursor;
+  #lastDeliveryMs: number | undefined;
+  #isOpen = false;
+  #isClosed = false;
+  /** Others may see it. */
+  #isKnown = false;
+  /** Requests and acks that came before it could take them. */
+  #early: (() => void)[] = [];
+  #cancels: Cancel[] = [];
+  #changed: Promise<void> = Promise.resolve();
+  /** What earlier runs have delivered is known. */
+  #restored: Promise<void> = Promise.resolve();
+  #cancelCount: Cancel = () => {};
+  /** Ends the waiting for a count. */
+  #counted: () => void = () => {};
+  #cancelInterest: Cancel = () => {};
+
+  constructor(stream: ConsumerStream, parts: ConsumerParts, deps: ConsumerDeps) {
+    const { config, resumeSeq } = parts.head;
+    this.#stream = stream;
+    this.#deps = deps;
+    this.#config = config;
+    this.#resumeSeq = resumeSeq;
+    this.name = config.name;
+    this.createdMs = parts.createdMs;
+    this.progress = parts.progress;
+    this.events = parts.events;
+    this.record = parts.record;
+    this.#filter = new SubjectFilter(config.filterSubjects);
+    this.#cursor = new Cursor(stream, this.#filter, { seq: this.progress.delivered.streamSeq + 1 });
+    this.#acks = new Acknowledging(this, deps.clock);
+    this.#delivery = new Delivery(this, stream, this.#acks, deps);
+    this.#inactivity = new Inactivity(this, deps.clock);
+    this.#pause = new PauseTimer(deps.clock, () => this.#resume());
+    this.outlet = deps.openOutlet(this, parts.events);
+  }
+
+  // --- beginning and end ---
+
+  /** Takes part in the stream's retention; from now on nothing that it needs goes. */
+  attach(): void {
+    const watcher = {
+      stored: (seq: number, id: number, subject: string) => this.#cursor.stored(seq, id, subject),
+      removed: (seq: number, id: number, subject: string) => this.#removed(seq, id, subject),
+      storedAll: (batch: MessageBatch) => this.#cursor.storedAll(batch),
+      removedAll: (batch: MessageBatch) => this.#removedAll(batch),
+      settled: () => this.#settled(),
+    };
+    this.#cancels.push(this.#stream.watch(watcher));
+    this.#addInterest();
+  }
+
+  #addInterest(): void {
+    this.#cancelInterest = this.#stream.addInterest({
+      covers: (id, subject) => this.#filter.coversId(id, subject),
+      needs: (seq) => this.progress.needs(seq, this.#config.ackPolicy, this.#cursor.nextSeq),
+    });
+  }
+
+  /** Begins at `position`, once what there is to deliver is counted. */
+  begin(position: StartPosition): Promise<void> {
+    this.#cursor = new Cursor(this.#stream, this.#filter, position);
+    if (this.#config.replayPolicy === 'original')
+      this.#delivery.replay(this.#stream.durableSeq, () => this.wake());
+    this.#inactivity.begin(this.#thresholdMs);
+    this.#pause.begin(this.#config.pauseUntilMs);
+    return this.#count();
+  }
+
+  #count(): Promise<void> {
+    this.#isOpen = false;
+    return new Promise((resolve) => {
+      this.#cancelCount = this.#cursor.count(() => {
+        this.#isOpen = !this.#isClosed;
+        this.#isKnown = true;
+        const early = this.#early;
+        this.#early = [];
+        for (const each of early) each();
+        this.wake();
+        resolve();
+      });
+      // Nobody counts for one that is gone.
+      if (this.#isClosed) resolve();
+      this.#counted = resolve;
+    });
+  }
+
+  get #thresholdMs(): number | undefined {
+    const { inactiveThresholdMs = 0, durable } = this.#config;
+    if (inactiveThresholdMs > 0) return inactiveThresholdMs;
+    return durable ? undefined : EPHEMERAL_MS;
+  }
+
+  /** Delivers nothing until `goOn`: it is being deleted. */
+  halt(): void {
+    this.#isOpen = false;
+    this.#deps.turns.delete(this);
+  }
+
+  /** It could not be deleted. */
+  goOn(): void {
+    this.#isOpen = !this.#isClosed;
+    this.wake();
+  }
+
+  /** It is over: another of its name, or none, has its place. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** It delivers nothing more. What it knows stays on the disk unless it is `deleted` there. */
+  close(reason: 'deleted' | 'shutdown'): void {
+    if (this.#isClosed) return;
+    this.#isOpen = false;
+    this.#isClosed = true;
+    this.#deps.turns.delete(this);
+    this.#cancelCount();
+    this.#counted();
+    this.#acks.close();
+    this.#inactivity.close();
+    this.#pause.close();
+    this.#delivery.close();
+    this.outlet.close(reason);
+    if (reason === 'shutdown') this.record?.save();
+    else this.record?.close();
+    for (const cancel of this.#cancels) cancel();
+    this.#cancels = [];
+    if (reason === 'deleted') this.#cancelInterest();
+  }
+
+  /** It is closed, and another has taken its place: until then nothing that it needs goes. */
+  leave(): void {
+    this.#cancelInterest();
+  }
+
+  /** Another configuration, checked before; on the disk when it resolves. */
+  reconfigure(config: ConsumerConfig): Promise<void> {
+    return this.#change(() => config);
+  }
+
+  /** Changes come one after the other, each to what the one before has left. */
+  #change(make: () => ConsumerConfig): Promise<void> {
+    return this.#inTurn(() => this.#apply(make()));
+  }
+
+  #inTurn<T>(body: () => Promise<T>): Promise<T> {
+    const change = this.#changed.then(async () => {
+      await this.#restored;
+      return await body();
+    });
+    this.#changed = change.then(
+      () => undefined,
+      () => undefined,
+    );
+    return change;
+  }
+
+  async #apply(config: ConsumerConfig): Promise<void> {
+    const before = this.#config;
+    await this.record?.saveHead({ config, resumeSeq: this.#resumeSeq });
+    this.#config = config;
+    this.outlet.reconfigure(config);
+    if (config.inactiveThresholdMs !== before.inactiveThresholdMs)
+      this.#inactivity.begin(this.#thresholdMs);
+    this.#acks.reconsider();
+    if (config.pauseUntilMs !== before.pauseUntilMs) {
+      this.#pause.begin(config.pauseUntilMs);
+      this.events.paused(this.pauseRemainingMs > 0, config.pauseUntilMs);
+    }
+    if (String(config.filterSubjects) === String(before.filterSubjects)) return this.wake();
+    this.#filter = new SubjectFilter(config.filterSubjects);
+    this.#cursor = this.#cursor.refiltered(this.#filter);
+    this.#renewInterest();
+    await this.#count();
+  }
+
+  /**
+   * Goes on with `seq`, or right above the ack floor, as if nothing from there on had been delivered; resolves with where,
+   * on the disk. On a full disk it rejects with a PublishError: it has begun anew, but a crash takes that back.
+   */
+  reset(seq?: number): Promise<number> {
+    return this.#inTurn(() => this.#reset(seq));
+  }
+
+  async #reset(wantedSeq: number | undefined): Promise<number> {
+    const resumeSeq = this.#resumeSeq;
+    const lasts =
+      resumeSeq === undefined ? [] : await lastSeqs(this.#stream, this.#config, resumeSeq);
+    const seq = Math.max(1, wantedSeq ?? this.progress.floor.streamSeq + 1);
+    if (this.#isClosed) return seq;
+    this.halt();
+    this.#cancelCount();
+    this.progress.reset(seq);
+    this.#lost = [];
+    this.#lastDeliveryMs = undefined;
+    this.#acks.lastAckMs = undefined;
+    const position =
+      resumeSeq === undefined
+        ? { seq }
+        : { seq, list: lasts.filter((last) => last >= seq), resumeSeq };
+    this.#cursor = new Cursor(this.#stream, this.#filter, position);
+    this.#renewInterest();
+    try {
+      await this.record?.saved();
+    } finally {
+      await this.#count();
+    }
+    return seq;
+  }
+
+  /** The stream looks again at what stands. */
+  #renewInterest(): void {
+    this.#cancelInterest();
+    this.#addInterest();
+  }
+
+  /** Delivers nothing until that wall-clock time; undefined ends a pause. On the disk when it resolves. */
+  pause(untilMs: number | undefined): Promise<void> {
+    return this.#change(() => ({ ...this.#config, pauseUntilMs: untilMs }));
+  }
+
+  get pauseRemainingMs(): number {
+    return Math.max(0, (this.#config.pauseUntilMs ?? 0) - this.#deps.clock.wallMs());
+  }
+
+  #resume(): void {
+    this.events.paused(false, this.#config.pauseUntilMs);
+    this.wake();
+  }
+
+  // --- what others see ---
+
+  get config(): ConsumerConfig {
+    return this.#config;
+  }
+
+  get streamName(): string {
+    return this.#stream.name;
+  }
+
+  /** Others may see it: it is made, or was there at the start. */
+  get isKnown(): boolean {
+    return this.#isKnown;
+  }
+
+  get isPull(): boolean {
+    return this.#config.push === undefined;
+  }
+
+  get inUse(): boolean {
+    return this.isPull ? this.outlet.waiting > 0 : this.outlet.bound;
+  }
+
+  get lastDueMs(): number | undefined {
+    return this.#acks.lastDueMs;
+  }
+
+  expired(): void {
+    this.#deps.expired(this);
+  }
+
+  /** Where it reads. */
+  get cursor(): Cursor {
+    return this.#cursor;
+  }
+
+  get pending(): number {
+    return this.#cursor.pending;
+  }
+
+  get ackPending(): number {
+    return this.progress.pending.size;
+  }
+
+  get redeliveries(): number {
+    return this.progress.redeliveries.size;
+  }
+
+  get delivered(): SequencePair {
+    const { consumerSeq } = this.progress.delivered;
+    return { consumerSeq, streamSeq: this.#cursor.nextSeq - 1 };
+  }
+
+  get nextSeq(): number {
+    return this.#cursor.nextSeq;
+  }
+
+  get keepsOthers(): boolean {
+    return this.#stream.config.retention !== 'limits';
+  }
+
+  state(): ConsumerState {
+    const { delivered, floor, pending, redelivered } = this.progress;
+    const [lastDeliveryMs, lastAckMs] = [this.#lastDeliveryMs, this.#acks.lastAckMs];
+    return {
+      delivered: { ...delivered, lastActiveMs: lastDeliveryMs },
+      ackFloor: { ...floor, lastActiveMs: lastAckMs },
+      ackPending: pending.size,
+      redelivered: this.#config.maxDeliver === 1 ? 0 : redelivered,
+      waiting: this.isPull ? this.outlet.waiting : 0,
+      pending: this.pending,
+      pushBound: this.outlet.bound,
+    };
+  }
+
+  // --- acks ---
+
+  /** An ack on a subject of this consumer. */
+  acknowledge(tokens: AckTokens, message: Message): void {
+    if (this.isPull) this.#inactivity.used();
+    if (this.progress.isRestored) this.#acks.process(tokens, message);
+    else this.#later(() => this.#acks.process(tokens, message));
+  }
+
+  released(seq: number): void {
+    this.#stream.released(seq);
+  }
+
+  whenDurable(done: () => void): void {
+    this.#deps.whenDurable(done);
+  }
+
+  reply(subject: string): void {
+    this.#deps.broker.answer({ subject, data: EMPTY });
+  }
+
+  /** A pull request. */
+  request(reply: string | undefined, data: Buffer): void {
+    if (reply === undefined) return;
+    const { outlet } = this;
+    if (outlet instanceof PullOutlet) {
+      if (this.#isOpen) outlet.request(reply, data);
+      else this.#later(() => outlet.request(reply, data));
+      return;
+    }
+    const headers = Buffer.from('NATS/1.0 409 Consumer is push based\r\n\r\n', 'latin1');
+    this.send(reply, { headers, data: EMPTY });
+  }
+
+  /** What comes while it finds out where it stands waits for that; too much of it goes unanswered. */
+  #later(fn: () => void): void {
+    if (!this.#isClosed && this.#early.length < EARLY_MAX) this.#early.push(fn);
+  }
+
+  badNak(delay: string): void {
+    this.#deps.log.debug(
+      { stream: this.streamName, consumer: this.name, delay: delay.slice(0, 100) },
+      'a client asked for a redelivery after a time that cannot be read: it comes at once',
+    );
+  }
+
+  send(subject: string, message: Omit<Message, 'subject'>): boolean {
+    return this.#deps.broker.answer({ ...message, subject }) !== 'nobody';
+  }
+
+  // --- what the stream tells ---
+
+  #removedAll(batch: MessageBatch): void {
+    const { pending, exceeded, floor } = this.progress;
+    const isDone = pending.size === 0 || batch.lastSeq <= floor.streamSeq;
+    if (isDone && exceeded.size === 0) this.#cursor.removedAll(batch);
+    else batch.each((seq, id, subject) => this.#removed(seq, id, subject));
+  }
+
+  #removed(seq: number, subjectId: number, subject: string): void {
+    const { progress } = this;
+    this.#cursor.removed(seq, subjectId, subject);
+    // To be told of when the stream has settled: an advisory may be stored in it.
+    if (progress.pending.has(seq)) this.#lost.push(seq);
+    else if (progress.exceeded.has(seq)) {
+      progress.ack(seq);
+      this.record?.acked();
+    }
+  }
+
+  #lost: number[] = [];
+
+  #settled(): void {
+    if (this.#lost.length > 0) {
+      const lost = this.#lost;
+      this.#lost = [];
+      for (const seq of lost) this.#acks.gone(seq);
+    }
+    if (this.#cursor.pending > 0 && this.outlet.ready) this.wake();
+  }
+
+  // --- delivering ---
+
+  wake(): void {
+    if (this.#isOpen) this.#deps.turns.add(this);
+  }
+
+  used(): void {
+    this.#inactivity.used();
+  }
+
+  /** See Deliverer. */
+  deliver(untilMs: number): boolean {
+    const { clock } = this.#deps;
+    if (!this.#isOpen || this.pauseRemainingMs > 0) return false;
+    let sent = 0;
+    for (let looks = 1; this.outlet.ready; looks++) {
+      const next = this.#delivery.next();
+      if (next === 'sent') sent++;
+      else if (next === 'wait') break;
+      // A look that found nothing may have been at thousands of rows.
+      if (next !== 'more' && looks % LOOKS_EVERY > 0) continue;
+      if (clock.monotonicMs() < untilMs) continue;
+      this.#sent(sent);
+      return this.outlet.ready;
+    }
+    this.#sent(sent);
+    return false;
+  }
+
+  #sent(count: number): void {
+    if (count === 0) return;
+    this.#lastDeliveryMs = this.#deps.clock.wallMs();
+    if (this.isPull) this.#inactivity.used();
+    this.record?.delivered();
+  }
+
+  /** Delivers what earlier runs have delivered and what is not acknowledged; then what is new. */
+  resumeFrom(restore: (over: () => boolean) => Promise<StartPosition>): Promise<void> {
+    const restored = this.#resumeFrom(restore);
+    this.#restored = restored.catch(() => undefined);
+    return restored;
+  }
+
+  async #resumeFrom(restore: (over: () => boolean) => Promise<StartPosition>): Promise<void> {
+    this.#isKnown = true;
+    this.progress.isRestored = false;
+    const position = await restore(() => this.#isClosed);
+    this.progress.isRestored = true;
+    if (!this.#isClosed) await this.begin(position);
+  }
+}

@@ -1,0 +1,266 @@
+// The consumers of one stream: makes, finds, changes and deletes them. What a promise of these says is on the disk;
+// consumers in memory, and those of streams in memory, are not.
+
+import { randomBytes } from 'node:crypto';
+import type { Broker } from '../../broker.ts';
+import type { Clock } from '../../clock.ts';
+import type { Logger } from '../../log.ts';
+import type { Advisories } from '../advisories.ts';
+import { ApiError } from '../api/api-error.ts';
+import type { Store } from '../store.ts';
+import type { Timeline } from '../timeline.ts';
+import { AckState } from './ack-state.ts';
+import { checkAgainst, checkUpdate } from './config-change.ts';
+import { sameConfig } from './config.ts';
+import { ConsumerEvents } from './consumer-events.ts';
+import { ConsumerRecord } from './consumer-record.ts';
+import {
+  ConsumerRows,
+  insertConsumer,
+  readConsumers,
+  type ConsumerHead,
+  type StoredConsumer,
+} from './consumer-rows.ts';
+import { Consumer, type ConsumerDeps } from './consumer.ts';
+import type { ConsumerStream } from './consumer-stream.ts';
+import { DeliveryTurns } from './delivery-turns.ts';
+import { openOutlet } from './outlets.ts';
+import { restore, restoredState } from './restore.ts';
+import { startPosition, type StartPosition } from './start-position.ts';
+import type { ConsumerConfig } from './types.ts';
+
+/** Consumers of one stream: each takes a few KiB, and looks at every message of its stream. */
+export const CONSUMERS_MAX = 10_000;
+/** The name under which the forwarder's mark is shown. */
+const HUB = 'hub';
+
+/** What consumers get from outside. */
+export interface ConsumerCollaborators {
+  /** Of the stream. */
+  readonly store: Store;
+  readonly memoryStore: () => Store;
+  readonly timeline: Timeline;
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly advisories: Advisories;
+  /** Shared by all streams; absent, each has its own. */
+  readonly turns?: DeliveryTurns;
+}
+
+export class StreamConsumers {
+  readonly #stream: ConsumerStream;
+  readonly #parts: ConsumerCollaborators;
+  readonly #deps: ConsumerDeps;
+  readonly #consumers = new Map<string, Consumer>();
+  /** Those that are being made, changed or deleted, by name. */
+  readonly #busy = new Map<string, Promise<unknown>>();
+  #stored: StoredConsumer[] | undefined;
+  /** Closed by a shutdown. What they need stays, for they come again. */
+  #retired: Consumer[] = [];
+  #isOpen = false;
+
+  constructor(stream: ConsumerStream, parts: ConsumerCollaborators) {
+    this.#stream = stream;
+    this.#parts = parts;
+    const { broker, clock, log, store } = parts;
+    this.#deps = {
+      broker,
+      clock,
+      log,
+      turns: parts.turns ?? new DeliveryTurns(clock),
+      whenDurable: (done) => store.whenDurable((error) => error === null && done()),
+      openOutlet: (host, events) => openOutlet(host, { broker, clock, events }),
+      expired: (consumer) => void this.#expire(consumer),
+    };
+  }
+
+  // --- beginning and end ---
+
+  /** Reads the stream's consumers from the disk. */
+  load(): void {
+    if (this.#stream.config.storage === 'memory') this.#stored = [];
+    else this.#stored = readConsumers(this.#parts.store.db, this.#stream.id);
+  }
+
+  /** They take part in the stream's retention when it returns, and deliver when it resolves. */
+  async start(): Promise<void> {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    if (this.#stored === undefined) this.load();
+    const stored = this.#stored ?? [];
+    this.#stored = undefined;
+    const lastSeq = this.#stream.durableSeq;
+    const retired = this.#retired;
+    this.#retired = [];
+    const started = stored.map((one) => {
+      const progress = restoredState(one, lastSeq);
+      const { id, config, resumeSeq, createdMs } = one;
+      const consumer = this.#open({ config, resumeSeq }, { createdMs, id, progress });
+      return consumer.resumeFrom((over) =>
+        restore(this.#stream, one, progress, { clock: this.#parts.clock, over }),
+      );
+    });
+    for (const consumer of retired) consumer.leave();
+    await Promise.all(started);
+  }
+
+  /** The stream is deleted, or does not take part any more: they deliver nothing. */
+  close(reason: 'deleted' | 'shutdown'): void {
+    this.#isOpen = false;
+    for (const consumer of this.#consumers.values()) consumer.close(reason);
+    if (reason === 'shutdown') this.#retired.push(...this.#consumers.values());
+    this.#consumers.clear();
+  }
+
+  #open(
+    head: ConsumerHead,
+    { createdMs, id, progress }: { createdMs: number; id: number | undefined; progress: AckState },
+  ): Consumer {
+    const { store, clock, advisories } = this.#parts;
+    const { name } = head.config;
+    const rows = id === undefined ? undefined : new ConsumerRows(store.db, id);
+    const record = rows && new ConsumerRecord(store, clock, rows, progress);
+    const events = new ConsumerEvents(advisories, this.#stream.name, name);
+    const parts = { head, createdMs, progress, events, record };
+    const consumer = new Consumer(this.#stream, parts, this.#deps);
+    this.#consumers.set(name, consumer);
+    consumer.attach();
+    return consumer;
+  }
+
+  // --- what there is ---
+
+  get count(): number {
+    return this.#consumers.size;
+  }
+
+  /** By name. */
+  get all(): readonly Consumer[] {
+    const open = [...this.#consumers.values()].filter(({ isKnown }) => isKnown);
+    return open.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  get(name: string): Consumer | undefined {
+    const consumer = this.#consumers.get(name);
+    return consumer?.isKnown === true ? consumer : undefined;
+  }
+
+  // --- what clients do ---
+
+  /**
+   * Makes a consumer, or changes the one of that name (unless `action` says otherwise); an empty name gets a random one.
+   * Rejects with an ApiError.
+   */
+  async create(config: ConsumerConfig, action: '' | 'create' | 'update' = ''): Promise<Consumer> {
+    const name = config.name === '' ? randomBytes(6).toString('base64url') : config.name;
+    const wanted = name === config.name ? config : { ...config, name };
+    return await this.#alone(name, () => this.#createOrChange(wanted, action));
+  }
+
+  async #createOrChange(
+    config: ConsumerConfig,
+    action: '' | 'create' | 'update',
+  ): Promise<Consumer> {
+    if (!this.#isOpen) throw new ApiError(404, 10059, 'stream not found');
+    const { name } = config;
+    if (name === HUB && this.#stream.isForwarded)
+      throw new ApiError(400, 10013, 'consumer name already in use');
+    const existing = this.#consumers.get(name);
+    const others = [...this.#consumers.values()].flatMap((other) =>
+      other === existing ? [] : [other.config],
+    );
+    if (existing === undefined) return await this.#create(config, action, others);
+    const isSame = sameConfig(existing.config, config);
+    if (action === 'create' && !isSame) throw new ApiError(400, 10148, 'consumer already exists');
+    checkAgainst(this.#stream.config, others, config, false);
+    checkUpdate(existing.config, config, existing.outlet.bound);
+    if (!isSame) await existing.reconfigure(config);
+    return existing;
+  }
+
+  async #create(
+    config: ConsumerConfig,
+    action: '' | 'create' | 'update',
+    others: readonly ConsumerConfig[],
+  ): Promise<Consumer> {
+    if (action === 'update') throw new ApiError(400, 10149, 'consumer does not exist');
+    if (this.#consumers.size >= CONSUMERS_MAX)
+      throw new ApiError(400, 10026, 'maximum consumers limit reached');
+    checkAgainst(this.#stream.config, others, config);
+    const { store, clock } = this.#parts;
+    // Messages that came before it count as such.
+    await new Promise<void>((resolve) => store.whenDurable(() => resolve()));
+    const position = await startPosition(this.#stream, config);
+    const createdMs = clock.wallMs();
+    const head = { config, resumeSeq: position.resumeSeq };
+    const start = { consumerSeq: 0, streamSeq: position.seq - 1 };
+    const progress = new AckState(start, start);
+    const id = this.#isVolatile(config)
+      ? undefined
+      : await store.alone(() => {
+          const row = insertConsumer(store.db, this.#stream.id, head, createdMs);
+          new ConsumerRows(store.db, row).saveProgress(start, start);
+          return row;
+        });
+    if (!this.#isOpen) throw new ApiError(404, 10059, 'stream not found');
+    return await this.#begin(this.#open(head, { createdMs, id, progress }), position);
+  }
+
+  async #begin(consumer: Consumer, position: StartPosition): Promise<Consumer> {
+    await consumer.begin(position);
+    if (consumer.isClosed) throw new ApiError(404, 10059, 'stream not found');
+    consumer.events.created();
+    return consumer;
+  }
+
+  #isVolatile(config: ConsumerConfig): boolean {
+    return config.memoryStorage === true || this.#stream.config.storage === 'memory';
+  }
+
+  /** Deletes a consumer; false where there is none. On the disk when it resolves. */
+  async delete(name: string): Promise<boolean> {
+    return await this.#alone(name, async () => {
+      const consumer = this.#consumers.get(name);
+      if (consumer === undefined) return false;
+      this.#consumers.delete(name);
+      consumer.halt();
+      try {
+        await consumer.record?.delete();
+      } catch (error) {
+        if (this.#isOpen) this.#consumers.set(name, consumer);
+        consumer.goOn();
+        throw error;
+      }
+      // Whoever waits for messages is told, and the stream drops what only it needed, when it is gone for good.
+      consumer.close('deleted');
+      consumer.events.deleted();
+      return true;
+    });
+  }
+
+  async #expire(consumer: Consumer): Promise<void> {
+    if (this.#consumers.get(consumer.name) !== consumer) return;
+    try {
+      await this.delete(consumer.name);
+    } catch (error) {
+      this.#parts.log.debug({ err: error }, 'an unused consumer could not be deleted');
+    }
+  }
+
+  /** One thing at a time for each name. */
+  async #alone<T>(name: string, body: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const before = this.#busy.get(name);
+      if (before === undefined) break;
+      await before.catch(() => undefined);
+    }
+    const running = body();
+    this.#busy.set(name, running);
+    try {
+      return await running;
+    } finally {
+      this.#busy.delete(name);
+    }
+  }
+}

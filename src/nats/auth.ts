@@ -67,9 +67,11 @@ export class Users {
     return this.#anonymous ? undefined : 'refused';
   }
 
-  /** Whether `user` is among them, with the same secret and permissions. */
-  has(user: NatsUser): boolean {
-    return this.#known.some((known) => isDeepStrictEqual(known.user, user));
+  /** Who `user` is now: the user with the same name and secret; undefined where there is none. */
+  successor({ user: name, secret }: NatsUser): NatsUser | undefined {
+    return this.#known.find(
+      ({ user }) => user.user === name && isDeepStrictEqual(user.secret, secret),
+    )?.user;
   }
 
   #bySecret(

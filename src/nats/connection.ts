@@ -3,6 +3,7 @@
 // protocol hears why, where nats-server says it, and is closed.
 
 import type { Duplex } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import type { Message } from '../message.ts';
 import type { NatsUser } from './auth.ts';
 import { NO_CONNECT, readConnect, refusal, type ConnectOptions } from './connect.ts';
@@ -95,6 +96,11 @@ export class Connection implements Listener, Publisher {
     return this.#outbox.pendingBytes;
   }
 
+  /** See Receiver. */
+  get unreadBytes(): number {
+    return this.#outbox.pendingBytes;
+  }
+
   get subscriptions(): Subscriptions {
     return this.#subscriptions;
   }
@@ -173,11 +179,9 @@ export class Connection implements Listener, Publisher {
   }
 
   subscribe(subject: string, queue: string | undefined, sid: string): void {
-    if (this.rights?.maySubscribe(subject) === false) {
-      const group = queue === undefined ? '' : ` using queue "${queue}"`;
-      return this.deny(`Permissions Violation for Subscription to "${subject}"${group}`);
-    }
-    const sifted = this.rights?.isSifted(subject) ?? false;
+    if (this.rights?.maySubscribe(subject, queue) === false)
+      return this.deny(subscriptionViolation(subject, queue));
+    const sifted = this.rights?.isSifted(subject, queue) ?? false;
     const refused = this.#subscriptions.add(
       new Subscription(this, subject, queue, { sid, sifted }),
     );
@@ -220,14 +224,13 @@ export class Connection implements Listener, Publisher {
     });
   }
 
-  mayReceive(subject: string): boolean {
-    return this.rights?.mayReceive(subject) ?? true;
+  mayReceive(subject: string, queue: string | undefined): boolean {
+    return this.rights?.mayReceive(subject, queue) ?? true;
   }
 
   receive(subscription: Subscription, message: Message, from: object | undefined): void {
     const { encoder, counters } = this.#shared;
-    const { verb, text, buffers } = encoder.tail(message, this.options.headers);
-    const bytes = message.data.length;
+    const { verb, bytes, text, buffers } = encoder.tail(message, this.options.headers);
     this.counters.outMsgs++;
     this.counters.outBytes += bytes;
     counters.outMsgs++;
@@ -240,6 +243,16 @@ export class Connection implements Listener, Publisher {
       outbox.send('\r\n');
     }
     if (outbox.congested && from instanceof Connection) from.#stall();
+  }
+
+  receiveText(subscription: Subscription, subject: string, text: string): void {
+    const { counters } = this.#shared;
+    const bytes = text.length;
+    this.counters.outMsgs++;
+    this.counters.outBytes += bytes;
+    counters.outMsgs++;
+    counters.outBytes += bytes;
+    this.#outbox.send(`MSG ${subject}${subscription.middle(bytes, wire)}${text}\r\n`);
   }
 
   /** The server stops: clients look for another one, where they have one. */
@@ -341,12 +354,22 @@ export class Connection implements Listener, Publisher {
     }
   }
 
-  /** Closes a client whose user is gone, or may do other things now. */
+  /** Closes a client whose user is gone; ends the subscriptions that its user may not have any more. */
   checkUser(): void {
     if (this.#phase !== 'open') return;
     const { users } = this.#shared;
-    const same = this.user === undefined ? !users.required : users.has(this.user);
-    if (!same) this.close('its user may no longer connect', 'Authorization Violation');
+    const next = this.user === undefined ? undefined : users.successor(this.user);
+    if (next === undefined && (this.user !== undefined || users.required))
+      return this.close('its user may no longer connect', 'Authorization Violation');
+    if (isDeepStrictEqual(next?.permissions, this.user?.permissions)) return;
+    this.#admit(next);
+    for (const subscription of this.#subscriptions.all) {
+      const { subject, queue, sid } = subscription;
+      subscription.sifted = this.rights?.isSifted(subject, queue) ?? false;
+      if (this.rights?.maySubscribe(subject, queue) !== false) continue;
+      subscription.end();
+      this.deny(`${subscriptionViolation(subject, queue)} (sid "${sid}")`);
+    }
   }
 
   /** Reads no more, lets the answers to what was taken leave, and closes. */
@@ -395,6 +418,11 @@ export class Connection implements Listener, Publisher {
     // What still comes is read and dropped: a reset would take our last words from the client.
     this.#stream.resume();
   }
+}
+
+function subscriptionViolation(subject: string, queue: string | undefined): string {
+  const group = queue === undefined ? '' : ` using queue "${queue}"`;
+  return `Permissions Violation for Subscription to "${subject}"${group}`;
 }
 
 /** Whether `subject` could be published to, with no look at its length. */

@@ -34,6 +34,8 @@ export function noRespondersFrame(reply: string, sid: string, subject: string): 
 /** What follows `MSG <subject> <sid> ` for one message. */
 export interface Tail {
   readonly verb: 'MSG' | 'HMSG';
+  /** Headers and data. */
+  readonly bytes: number;
   /** All of it, or all up to the message. */
   readonly text: string;
   /** Headers and data, where they are not in the text; `\r\n` follows. */
@@ -65,7 +67,13 @@ function encode({ reply, data }: Message, headers: Buffer | undefined): Tail {
   const line = reply === undefined ? sizes : `${wire(reply)} ${sizes}`;
   const verb = headers === undefined ? 'MSG' : 'HMSG';
   if (total > INLINE_BYTES)
-    return { verb, text: line, buffers: headers === undefined ? [data] : [headers, data] };
+    return {
+      verb,
+      bytes: total,
+      text: line,
+      buffers: headers === undefined ? [data] : [headers, data],
+    };
   const before = headers === undefined ? '' : headers.toString('latin1');
-  return { verb, text: `${line}${before}${data.toString('latin1')}\r\n`, buffers: undefined };
+  const text = `${line}${before}${data.toString('latin1')}\r\n`;
+  return { verb, bytes: total, text, buffers: undefined };
 }

@@ -1,7 +1,7 @@
 // What the listener says of itself: INFO, and the header of answers to $SYS requests.
 
 import { VERSION } from '../version.ts';
-import type { Shared } from './shared.ts';
+import type { NatsOptions, Shared } from './shared.ts';
 
 /**
  * Clients choose what they use by the version of the server, as a number of nats-server's. This is the one whose client
@@ -44,12 +44,18 @@ export function info(
     max_payload: limits.payloadBytesMax,
     client_id: clientId,
     client_ip: peer.ip,
+    ...jetStreamOf(options),
     ...(users.required ? { auth_required: true } : {}),
     ...(peer.tls ? { tls_required: true } : {}),
     ...(peer.tls && options.tls?.caFile !== undefined ? { tls_verify: true } : {}),
     ...(nonce === '' ? {} : { nonce }),
     ...more,
   };
+}
+
+function jetStreamOf({ apiLevel, domain }: NatsOptions): object {
+  if (apiLevel === undefined) return {};
+  return { jetstream: true, api_lvl: apiLevel, ...(domain === undefined ? {} : { domain }) };
 }
 
 /** `server` of an answer. */
@@ -59,7 +65,7 @@ export function serverInfo({ options, clock, address }: Shared): object {
     host: address.host,
     id: options.serverId,
     ver: PROTOCOL_VERSION,
-    jetstream: false,
+    jetstream: options.apiLevel !== undefined,
     flags: 0,
     seq: 0,
     time: new Date(clock.wallMs()).toISOString(),

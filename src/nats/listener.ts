@@ -94,7 +94,7 @@ export class NatsListener implements Host {
     if (options.tls !== undefined) {
       const { TlsDoor } = await import('./tls.ts');
       this.#tls = new TlsDoor(options.tls, limits, (socket, greeting) =>
-        this.accept(socket, peerOf(socket, true), greeting),
+        this.accept(socket, peerOf(socket, true), greeting, !options.tls?.handshakeFirst),
       );
     }
     if (options.websocket !== undefined) {
@@ -124,7 +124,7 @@ export class NatsListener implements Host {
     assert(allowAnonymous || users.length > 0 || local, 'a NATS listener off loopback needs users');
   }
 
-  /** Others may connect from now on. Clients that could not connect any more are closed; the others notice nothing. */
+  /** Others may connect from now on. Clients that could not connect any more are closed; the others go on, with their new permissions. */
   admitOnly(users: readonly NatsUser[], allowAnonymous: boolean): void {
     this.#assertGuarded(users, allowAnonymous);
     this.#shared.users.replace(users, allowAnonymous);
@@ -138,19 +138,20 @@ export class NatsListener implements Host {
     if (tls === undefined) return this.accept(socket, peerOf(socket, false));
     if (this.#stopped !== undefined) return void socket.destroy();
     const greeting = this.#greeting();
-    socket.write(infoLine(info(this.#shared, greeting, peerOf(socket, true))));
+    if (!this.#shared.options.tls?.handshakeFirst)
+      socket.write(infoLine(info(this.#shared, greeting, peerOf(socket, true))));
     tls.enter(socket, greeting);
   }
 
-  /** Serves one client on `stream`, which has been greeted already where there is a `greeting`. */
-  accept(stream: Duplex, peer: Peer, greeting?: Greeting): void {
+  /** Serves one client on `stream`, which may have been `greeted` already. */
+  accept(stream: Duplex, peer: Peer, greeting = this.#greeting(), greeted = false): void {
     if (this.#stopped !== undefined) return void stream.destroy();
     const { counters, limits, users } = this.#shared;
     this.#makeRoom();
     const connection = new Connection(stream, this.#shared, this, {
       peer,
-      greeting: greeting ?? this.#greeting(),
-      greeted: greeting !== undefined,
+      greeting,
+      greeted,
     });
     this.#cancelTick ??= every(this.#shared.clock, TICK_MS, () => this.#tick());
     this.#halfOpen.add(connection);

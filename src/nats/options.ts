@@ -23,11 +23,11 @@ export function natsUsers(nats: NatsConfig | undefined): NatsUser[] {
 }
 
 export function natsOptions(
-  { listen, allowAnonymous, tls, websocket }: NatsConfig,
+  { listen, allowAnonymous, tls, websocket, limits = {} }: NatsConfig,
   users: readonly NatsUser[],
-  names: { readonly serverId: string; readonly serverName: string },
+  rest: Pick<NatsOptions, 'serverId' | 'serverName' | 'apiLevel' | 'domain'>,
 ): NatsOptions {
-  return { listen, allowAnonymous, users, tls, websocket, ...names };
+  return { listen, allowAnonymous, users, tls, websocket, limits, ...rest };
 }
 
 /** One client, for /connz. */
@@ -43,9 +43,7 @@ export function clientView(connection: Connection): ConnzClient {
     rttMs: connection.rttMs,
     pendingBytes: connection.pendingBytes,
     counters,
-    subscriptions: Array.from(subscriptions.all, ({ subject, queue }) =>
-      queue === undefined ? subject : `${subject} [${queue}]`,
-    ),
+    subscriptions: [...subscriptions.all],
     name: options.name,
     lang: options.lang,
     version: options.version,

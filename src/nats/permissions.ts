@@ -7,6 +7,7 @@ export interface Permissions {
   /** Undefined: everything. */
   readonly publish: readonly string[] | undefined;
   readonly denyPublish: readonly string[];
+  /** `subject`, or `subject group`: then it speaks of subscriptions in that queue group alone, wildcards allowed. */
   readonly subscribe: readonly string[] | undefined;
   readonly denySubscribe: readonly string[];
   /** Whether it may answer each request that it gets, once and within two minutes; without `publish` nothing else. */
@@ -17,8 +18,16 @@ export interface Permissions {
 const CACHE_SUBJECTS_MAX = 256;
 const RESPONSE_MS = 120_000;
 
+/** Of `subscribe` or `denySubscribe`. */
+interface Entry {
+  readonly subject: string;
+  readonly group: string | undefined;
+}
+
 export class Rights {
   readonly #permissions: Permissions;
+  readonly #subscribe: readonly Entry[] | undefined;
+  readonly #denySubscribe: readonly Entry[];
   readonly #publish: readonly string[] | undefined;
   readonly #nowMs: () => number;
   readonly #repliesMax: number;
@@ -29,6 +38,8 @@ export class Rights {
 
   constructor(permissions: Permissions, repliesMax: number, nowMs: () => number) {
     this.#permissions = permissions;
+    this.#subscribe = permissions.subscribe?.map(toEntry);
+    this.#denySubscribe = permissions.denySubscribe.map(toEntry);
     this.#publish = permissions.allowResponses ? (permissions.publish ?? []) : permissions.publish;
     this.#repliesMax = repliesMax;
     this.#nowMs = nowMs;
@@ -48,22 +59,33 @@ export class Rights {
     return allowResponses && this.#mayAnswer(subject);
   }
 
-  maySubscribe(filter: string): boolean {
-    const { subscribe, denySubscribe } = this.#permissions;
-    const allowed = subscribe?.some((wide) => isCovered(filter, wide)) ?? true;
-    return allowed && !denySubscribe.some((wide) => isCovered(filter, wide));
+  /** `queue` is the group of the subscription. What is allowed to named groups is allowed to no other group. */
+  maySubscribe(filter: string, queue: string | undefined): boolean {
+    const covers = ({ subject }: Entry): boolean => isCovered(filter, subject);
+    const allow = this.#subscribe?.filter(covers);
+    const allowed =
+      allow === undefined ||
+      (names(allow, queue) ?? allow.some(({ group }) => group === undefined));
+    return allowed && !applies(this.#denySubscribe.filter(covers), queue);
   }
 
   /** Whether some of what falls under `filter` must be kept from the client: then `mayReceive` decides. */
-  isSifted(filter: string): boolean {
-    return this.#permissions.denySubscribe.some((denied) => collide(denied, filter));
+  isSifted(filter: string, queue: string | undefined): boolean {
+    return applies(
+      this.#denySubscribe.filter(({ subject }) => collide(subject, filter)),
+      queue,
+    );
   }
 
-  mayReceive(subject: string): boolean {
-    let may = this.#mayReceive.get(subject);
+  mayReceive(subject: string, queue: string | undefined): boolean {
+    const key = queue === undefined ? subject : `${subject} ${queue}`;
+    let may = this.#mayReceive.get(key);
     if (may !== undefined) return may;
-    may = !this.#permissions.denySubscribe.some((filter) => matches(filter, subject));
-    remember(this.#mayReceive, subject, may);
+    may = !applies(
+      this.#denySubscribe.filter((entry) => matches(entry.subject, subject)),
+      queue,
+    );
+    remember(this.#mayReceive, key, may);
     return may;
   }
 
@@ -83,6 +105,23 @@ export class Rights {
     this.#replies.delete(subject);
     return sinceMs !== undefined && this.#nowMs() - sinceMs <= RESPONSE_MS;
   }
+}
+
+function toEntry(text: string): Entry {
+  const [subject = '', group] = text.split(' ');
+  return { subject, group };
+}
+
+/** Whether one of `entries` names the group `queue`; undefined where they name none, or it is none. */
+function names(entries: readonly Entry[], queue: string | undefined): boolean | undefined {
+  const groups = entries.flatMap(({ group }) => (group === undefined ? [] : [group]));
+  if (queue === undefined || groups.length === 0) return undefined;
+  return groups.some((group) => isCovered(queue, group));
+}
+
+/** Whether one of `entries` speaks of a subscription in the group `queue`. */
+function applies(entries: readonly Entry[], queue: string | undefined): boolean {
+  return entries.some(({ group }) => group === undefined) || names(entries, queue) === true;
 }
 
 function remember(cache: Map<string, boolean>, subject: string, may: boolean): void {

@@ -3,15 +3,19 @@
 // read further: at most `publishBytesInFlightMax` of them wait here.
 
 import type { Message, PublishError, PubAck, Receipt } from '../message.ts';
-import { isPublishSubject } from '../subject.ts';
+import { isAsciiPublishSubject, isFilter, isPublishSubject } from '../subject.ts';
 import type { NatsUser } from './auth.ts';
 import type { ConnectOptions } from './connect.ts';
-import { noRespondersFrame, OK } from './encoder.ts';
+import { noRespondersFrame, OK, wire } from './encoder.ts';
 import { serverInfo } from './info.ts';
 import { toJson, type Rights } from './permissions.ts';
 import type { Shared } from './shared.ts';
 import type { Receiver, Subscriptions } from './subscriptions.ts';
 
+const JS = '$JS.';
+/** What a client may ask for under a domain. */
+const BUCKETS = /^\$(?:KV|OBJ)\../;
+const REQUESTS = /^(?:INFO$|(?:STREAM|CONSUMER|DIRECT|META|SERVER|ACCOUNT)\..)/;
 const USER_INFO = '$SYS.REQ.USER.INFO';
 /** Subjects of the server itself: of a cluster's own traffic, and what the hub refused. */
 const RESERVED = /^(_GR_|\$GNR|\$NRG|\$DEAD)\./;
@@ -36,15 +40,22 @@ export class Publishing {
   readonly #client: Publisher;
   readonly #shared: Shared;
   readonly #subscriptions: Subscriptions;
+  /** Under which clients with a domain find the API. */
+  readonly #domainApi: string | undefined;
   #messages = 0;
   #bytes = 0;
   #checked = '';
+  /** The stream that answered last, and how its acknowledgements begin; no text where that is not ASCII. */
+  #ackOf: string | undefined;
+  #ackBegins = '';
   #isValid = false;
 
   constructor(client: Publisher, shared: Shared, subscriptions: Subscriptions) {
     this.#client = client;
     this.#shared = shared;
     this.#subscriptions = subscriptions;
+    const { domain } = shared.options;
+    this.#domainApi = domain === undefined ? undefined : `$JS.${domain}.API.`;
   }
 
   /** Publishes that wait for the disk. */
@@ -63,25 +74,32 @@ export class Publishing {
     return 2 * this.#messages <= publishesInFlightMax && 2 * this.#bytes <= publishBytesInFlightMax;
   }
 
-  publish(
-    subject: string,
-    reply: string | undefined,
-    headers: Buffer | undefined,
-    data: Buffer,
-  ): void {
+  publish(to: string, reply: string | undefined, headers: Buffer | undefined, data: Buffer): void {
     const client = this.#client;
+    // First of all: what may not be asked without the domain may not be asked with it.
+    const subject = to.charCodeAt(0) === 0x24 ? this.#withoutDomain(to) : to;
     if (!this.#isAllowed(subject, reply)) return;
     if (client.options.verbose) client.send(OK);
     if (subject === USER_INFO && reply !== undefined) return this.#answerUserInfo(reply);
     // One shape for all messages: what is undefined is as good as absent.
     const message = { subject, reply, headers, data } as Message;
     const bytes = data.length + (headers?.length ?? 0);
-    const receipt: Receipt = (error, ack) => this.#settle(bytes, reply, error, ack);
+    const receipt: Receipt = (error, ack, quiet) =>
+      this.#settle(bytes, quiet === true ? undefined : reply, error, ack);
     const routed = this.#isPublishSubject(subject)
       ? this.#shared.broker.publish(message, receipt, client)
       : 'nobody';
     if (routed === 'stored') this.#open(bytes);
     else if (routed === 'nobody' && reply !== undefined) this.#sayNobody(subject, reply);
+  }
+
+  /** With a domain, a client puts it into requests, and before a bucket's subjects too (nats-server's mapping). */
+  #withoutDomain(subject: string): string {
+    const api = this.#domainApi;
+    if (api === undefined || !subject.startsWith(api)) return subject;
+    const rest = subject.slice(api.length);
+    if (BUCKETS.test(rest)) return rest;
+    return REQUESTS.test(rest) ? `$JS.API.${rest}` : subject;
   }
 
   #isAllowed(subject: string, reply: string | undefined): boolean {
@@ -101,7 +119,8 @@ export class Publishing {
   #isPublishSubject(subject: string): boolean {
     if (subject !== this.#checked) {
       this.#checked = subject;
-      this.#isValid = isPublishSubject(subject);
+      // The API names filters in its subjects: `$JS.API.CONSUMER.CREATE.S.c.a.>`.
+      this.#isValid = isPublishSubject(subject) || (subject.startsWith(JS) && isFilter(subject));
     }
     return this.#isValid;
   }
@@ -124,8 +143,22 @@ export class Publishing {
     this.#shared.window.settle(bytes);
     this.#messages--;
     this.#bytes -= bytes;
-    if (reply !== undefined) this.#answer(reply, error === null ? ackJson(ack) : errorJson(error));
+    if (reply !== undefined && !(error === null && this.#acknowledge(reply, ack)))
+      this.#answer(reply, answerJson(error, ack, this.#shared.options.domain));
     this.#client.settled();
+  }
+
+  /** Sends a PubAck as text, if it is like nearly all: no buffer and no message is made for it. */
+  #acknowledge(reply: string, ack: PubAck | null): boolean {
+    if (ack === null || ack.duplicate !== undefined || ack.batch !== undefined) return false;
+    if (ack.stream !== this.#ackOf) {
+      this.#ackOf = ack.stream;
+      const begins = ackBegins(ack.stream, this.#shared.options.domain);
+      this.#ackBegins = wire(begins) === begins ? begins : '';
+    }
+    if (this.#ackBegins === '' || !isAsciiPublishSubject(reply)) return false;
+    this.#shared.broker.answerText(reply, `${this.#ackBegins}${ack.seq}}`);
+    return true;
   }
 
   #answer(reply: string, json: string): void {
@@ -153,12 +186,29 @@ export class Publishing {
   }
 }
 
-function ackJson(ack: PubAck | null): string {
-  if (ack === null) return '{}';
-  const duplicate = ack.duplicate === true ? ',"duplicate":true' : '';
-  return `{"stream":"${ack.stream}","seq":${ack.seq}${duplicate}}`;
+/** A PubAck up to its sequence. */
+function ackBegins(stream: string, domain: string | undefined): string {
+  const where = domain === undefined ? '' : `"domain":${JSON.stringify(domain)},`;
+  return `{"stream":"${stream}",${where}"seq":`;
 }
 
-function errorJson({ code, errCode, message }: PublishError): string {
-  return JSON.stringify({ error: { code, err_code: errCode, description: message } });
+/** Empty where there is nothing to acknowledge yet. */
+function answerJson(
+  error: PublishError | null,
+  ack: PubAck | null,
+  domain: string | undefined,
+): string {
+  if (error !== null) {
+    const { code, errCode, message } = error;
+    return JSON.stringify({
+      error: { code, err_code: errCode, description: message },
+      ...(ack === null ? {} : { stream: ack.stream, seq: 0 }),
+    });
+  }
+  if (ack === null) return '';
+  let json = `${ackBegins(ack.stream, domain)}${ack.seq}`;
+  if (ack.duplicate === true) json += ',"duplicate":true';
+  if (ack.batch !== undefined)
+    json += `,"batch":${JSON.stringify(ack.batch)},"count":${ack.count ?? 0}`;
+  return `${json}}`;
 }

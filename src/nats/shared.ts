@@ -28,6 +28,10 @@ export interface NatsOptions {
   /** Random, new at every start. */
   readonly serverId: string;
   readonly serverName: string;
+  /** The level of the JetStream API; undefined: there is none. */
+  readonly apiLevel?: number | undefined;
+  /** JetStream's domain, as acknowledgements name it; undefined for none. */
+  readonly domain?: string | undefined;
   readonly limits?: Partial<NatsLimits>;
 }
 
@@ -36,6 +40,8 @@ export interface TlsFiles {
   readonly keyFile: string;
   /** Whoever has no certificate of this authority is refused; undefined: nobody needs one. */
   readonly caFile: string | undefined;
+  /** TLS begins before INFO: whoever does not speak TLS hears nothing. */
+  readonly handshakeFirst: boolean;
 }
 
 export interface WebSocketOptions {

@@ -9,8 +9,12 @@ import type { Budget, NatsLimits } from './limits.ts';
 export interface Receiver {
   /** Whether it gets what it publishes itself. */
   readonly echo: boolean;
-  mayReceive(subject: string): boolean;
+  /** What it was sent and has not read, as far as we can know. */
+  readonly unreadBytes: number;
+  mayReceive(subject: string, queue: string | undefined): boolean;
   receive(subscription: Subscription, message: Message, from: object | undefined): void;
+  /** An answer of ours; subject and text are ASCII. */
+  receiveText(subscription: Subscription, subject: string, text: string): void;
 }
 
 export class Subscription {
@@ -23,11 +27,14 @@ export class Subscription {
   /** After this many it ends; 0 for never. */
   max = 0;
   /** Something of what it covers must not reach the client. */
-  readonly #sifted: boolean;
+  sifted: boolean;
   #end: (() => void) | undefined;
   /** The line up to the sid, for the last subject. */
   #prefixOf: string | undefined;
   #prefix = '';
+  /** The rest of the line from the sid on, for the last size. */
+  #middleOf = -1;
+  #middle = '';
 
   constructor(
     owner: Receiver,
@@ -39,7 +46,7 @@ export class Subscription {
     this.subject = subject;
     this.queue = queue;
     this.sid = sid;
-    this.#sifted = sifted;
+    this.sifted = sifted;
   }
 
   /** Subscribes; `ended` is called when it has had its last message. Throws a TypeError on an invalid subject. */
@@ -58,14 +65,39 @@ export class Subscription {
   }
 
   /** See Subscriber. */
+  get unreadBytes(): number {
+    return this.owner.unreadBytes;
+  }
+
+  /** See Subscriber. */
   offer(message: Message, from: object | undefined): boolean {
     const { owner } = this;
     if (this.#end === undefined || (from === owner && !owner.echo)) return false;
-    if (this.#sifted && !owner.mayReceive(message.subject)) return false;
+    if (this.sifted && !owner.mayReceive(message.subject, this.queue)) return false;
     this.delivered++;
     owner.receive(this, message, from);
     if (this.delivered === this.max) this.end();
     return true;
+  }
+
+  /** See Subscriber. */
+  offerText(subject: string, text: string): boolean {
+    const { owner } = this;
+    if (this.#end === undefined) return false;
+    if (this.sifted && !owner.mayReceive(subject, this.queue)) return false;
+    this.delivered++;
+    owner.receiveText(this, subject, text);
+    if (this.delivered === this.max) this.end();
+    return true;
+  }
+
+  /** ` <sid> <size>\r\n` for a line; acknowledgements are mostly of the same size. */
+  middle(size: number, wire: (sid: string) => string): string {
+    if (size !== this.#middleOf) {
+      this.#middleOf = size;
+      this.#middle = ` ${wire(this.sid)} ${size}\r\n`;
+    }
+    return this.#middle;
   }
 
   /** `<subject> <sid> ` for a line, from `wire`, which makes it of a subject; mostly the same as last time. */

@@ -1,4 +1,4 @@
-// TLS for NATS clients: it begins behind INFO, on the same socket. A handshake has a deadline, and there are never more
+// TLS for NATS clients: it begins behind INFO, on the same socket, or at once. A handshake has a deadline, and there are never more
 // than `halfOpenMax` under way.
 
 import { readFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import type { TlsFiles } from './shared.ts';
 const HANDSHAKE_MS = 2000;
 
 /** What a server needs to know of the files. */
-export function tlsOptions({ certFile, keyFile, caFile }: TlsFiles): {
+export function tlsOptions({ certFile, keyFile, caFile }: Omit<TlsFiles, 'handshakeFirst'>): {
   cert: Buffer;
   key: Buffer;
   ca?: Buffer;
@@ -60,7 +60,7 @@ export class TlsDoor {
     this.#server.on('tlsClientError', (_error, socket) => void socket.destroy());
   }
 
-  /** Begins TLS on a socket whose client has been greeted. */
+  /** Begins TLS on a socket. `greeting` is what its client has been told, or will be. */
   enter(socket: Socket, greeting: Greeting): void {
     const key = keyOf(socket);
     for (const [oldest, entering] of this.#entering) {

@@ -18,6 +18,7 @@ export interface GatewayOptions {
   readonly limits?: Partial<NatsLimits>;
   readonly users?: NatsOptions['users'];
   readonly allowAnonymous?: boolean;
+  readonly domain?: string;
 }
 
 export class NatsGateway {
@@ -27,7 +28,7 @@ export class NatsGateway {
   readonly listener: NatsListener;
   readonly #clients: RawClient[] = [];
 
-  constructor({ limits = {}, users = [], allowAnonymous = false }: GatewayOptions = {}) {
+  constructor({ limits = {}, users = [], allowAnonymous = false, domain }: GatewayOptions = {}) {
     this.listener = new NatsListener(
       {
         listen: { host: '127.0.0.1', port: 0 },
@@ -35,6 +36,7 @@ export class NatsGateway {
         users,
         serverId: 'NTEST',
         serverName: 'gw7',
+        domain,
         limits,
       },
       {

@@ -70,7 +70,44 @@ test('what a stream does not take is answered with its error', async () => {
         err_code: 10097,
         description: 'header size exceeds maximum allowed of 64k',
       },
+      stream: 'DATA',
+      seq: 0,
     },
   ]);
+  client.stream.destroy();
+});
+
+test('PubAcks look the same on every way to the client', async () => {
+  await using store = await new GatewayStore().open();
+  const client = await clientOf(store);
+  // Beyond ASCII: two bytes, one character each here.
+  const wide = Buffer.from('ü', 'utf8').toString('latin1');
+  await client.says(
+    `SUB _INBOX.one.> two\r\nSUB _INBOX.${wide} v\r\nSUB _INBOX.max.* m\r\nUNSUB m 1\r\n`,
+  );
+  await client.says(publish('a', 'x') + publish('b', 'one.y.z') + publish('c', wide));
+  await client.says(
+    publish('d', 'max.1') + publish('e', 'max.2') + publish('f', 'x.*') + publish('g', ''),
+  );
+  store.settle();
+  await client.settle();
+  const heard = client.take();
+  for (const [subject, sid, seq] of [
+    ['_INBOX.x', '1', 1],
+    ['_INBOX.one.y.z', 'two', 2],
+    [`_INBOX.${wide}`, '1', 3],
+    [`_INBOX.${wide}`, 'v', 3],
+    ['_INBOX.max.1', 'm', 4],
+  ])
+    expect(heard).toContain(`MSG ${subject} ${sid} 25\r\n{"stream":"DATA","seq":${seq}}\r\n`);
+  expect(heard, 'UNSUB after one').not.toContain('"seq":5');
+  expect(heard, 'no answer to what is no subject').not.toMatch(/"seq":[67]/);
+  expect(store.stream.state()).toMatchObject({ messages: 7 });
+  await client.says(['h', 'i', 'j'].map((id) => publish(id, `one.${id}`)).join(''));
+  store.settle();
+  await client.settle();
+  expect(client.take(), 'a longer one').toContain(
+    'MSG _INBOX.one.j two 26\r\n{"stream":"DATA","seq":10}\r\n',
+  );
   client.stream.destroy();
 });

@@ -96,6 +96,10 @@ function toConfig(all: All, file: string): Config {
     mqtt: all.mqtt === undefined ? undefined : toMqtt(all.mqtt),
     nats: all.nats === undefined ? undefined : toNats(all.nats),
     monitor: all.monitor === undefined ? undefined : { listen: all.monitor.listen },
+    jetstream: {
+      fileBytesMax: all.jetstream.max_file,
+      memoryBytesMax: all.jetstream.max_memory,
+    },
     streams: all.stream.map(toStream),
     serial: all.serial.map(toSerial),
     mqttSources: all.mqtt_source.map((source) => toMqttSource(source, gateway.name)),
@@ -128,7 +132,15 @@ function toNats(nats: NonNullable<All['nats']>): NatsConfig {
     listen,
     users: users.map(toNatsUser),
     allowAnonymous: allow_anonymous ?? (users.length === 0 && local),
-    tls: tls === undefined ? undefined : { certFile: tls.cert, keyFile: tls.key, caFile: tls.ca },
+    tls:
+      tls === undefined
+        ? undefined
+        : {
+            certFile: tls.cert,
+            keyFile: tls.key,
+            caFile: tls.ca,
+            handshakeFirst: tls.handshake_first,
+          },
     websocket:
       websocket === undefined
         ? undefined

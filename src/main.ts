@@ -21,10 +21,12 @@ import type {
   SerialConfig,
 } from './config.ts';
 import { inForce } from './config/in-force.ts';
+import type { JetStreamApi } from './jetstream/api/api.ts';
 import { JetStream, type Forwards } from './jetstream/jetstream.ts';
 import { setLevel, type Logger } from './log.ts';
 import { ProcessUsage } from './monitor/process-usage.ts';
 import type { NatsListener } from './nats/listener.ts';
+import { PROTOCOL_VERSION } from './nats/info.ts';
 import { natsOptions, natsUsers } from './nats/options.ts';
 import { Roster, type Running } from './roster.ts';
 import { run, type Agent, type Prepared } from './run.ts';
@@ -79,6 +81,7 @@ class Wiring implements Agent {
   #mqtt: MqttListener | undefined;
   #mqttUsers: readonly MqttUser[] = [];
   #nats: NatsListener | undefined;
+  #api: JetStreamApi | undefined;
   #natsUsers: ReturnType<typeof natsUsers> = [];
 
   constructor(config: Config, deps: Deps, onFatal: (error: Error) => void) {
@@ -127,6 +130,7 @@ class Wiring implements Agent {
       forwarders: this.#forwarders.parts,
       mqtt: this.#mqtt,
       nats: this.#nats,
+      api: this.#api,
       mqttSources: this.#sources.parts,
       serial: this.#ports.parts,
       hub: this.#hubs.parts[0],
@@ -240,10 +244,18 @@ class Wiring implements Agent {
     const { NatsListener } = await import('./nats/listener.ts');
     const users = natsUsers(nats);
     const { serverId } = this.#identity;
+    const serverName = gateway.name;
+    const { openApi, API_LEVEL } = await import('./jetstream/api/open-api.ts');
+    const names = { serverName, domain: gateway.name };
+    const { describe, isBusy } = await import('./nats/clients.ts');
+    const view = { ...names, version: PROTOCOL_VERSION, describe, isBusy };
+    const api = openApi(this.#jetstream, this.#deps, view);
+    this.#running.push({ stop: async () => api.close() });
     const listener = new NatsListener(
-      natsOptions(nats, users, { serverId, serverName: gateway.name }),
+      natsOptions(nats, users, { serverId, ...names, apiLevel: API_LEVEL }),
       this.#deps,
     );
+    this.#api = api;
     await listener.start();
     this.#running.push({ stop: () => listener.stop(NATS_STOP_MS) });
     this.#nats = listener;
@@ -291,6 +303,8 @@ function openStreams(config: Config, deps: Deps, onFatal: (error: Error) => void
       commitIntervalMs: config.gateway.commitIntervalMs,
       streams: config.streams,
       forwards: forwardsOf(config),
+      domain: config.gateway.name,
+      ...config.jetstream,
       newEpoch: () => randomBytes(6).toString('base64url'),
       onFatal,
     },

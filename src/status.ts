@@ -9,8 +9,11 @@ import type { SubszInput } from './monitor/subsz.ts';
 import type { Broker } from './broker.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
+import type { JetStreamApi } from './jetstream/api/api.ts';
 import type { JetStream } from './jetstream/jetstream.ts';
+import { consumerInfo } from './jetstream/consumers/info.ts';
 import type { Stream } from './jetstream/stream.ts';
+import { PROTOCOL_VERSION } from './nats/info.ts';
 import type { NatsListener } from './nats/listener.ts';
 import { clientView } from './nats/options.ts';
 import { VERSION } from './version.ts';
@@ -44,6 +47,7 @@ export interface Parts {
   readonly forwarders: readonly ForwarderView[];
   readonly mqtt: { stats(): { connections: number } & object } | undefined;
   readonly nats: NatsListener | undefined;
+  readonly api: JetStreamApi | undefined;
   readonly serial: readonly { stats(): object }[];
   readonly mqttSources: readonly {
     stats(): { readonly name: string; readonly problem: string | null };
@@ -104,14 +108,15 @@ export function statusLine(parts: Parts): string {
 }
 
 export function varz(parts: Parts): VarzInput {
-  const { broker, clock, config, jetstream, hub, mqtt, nats, mqttSources, serial } = parts;
+  const { api, broker, clock, config, jetstream, hub, mqtt, nats, mqttSources, serial } = parts;
   const { store } = jetstream;
   const local = nats?.stats();
   const connections = (mqtt?.stats().connections ?? 0) + (local?.connections ?? 0);
   return {
     serverId: parts.serverId,
     serverName: config.gateway.name,
-    version: VERSION,
+    version: PROTOCOL_VERSION,
+    agentVersion: VERSION,
     wallMs: clock.wallMs(),
     uptimeMs: clock.monotonicMs() - parts.startedMs,
     usage: parts.usage.read(),
@@ -137,6 +142,15 @@ export function varz(parts: Parts): VarzInput {
                 ...forwarder.status(),
               })),
             },
+      jetstream: {
+        config: {
+          maxMemory: jetstream.limits.memoryBytesMax,
+          maxStorage: jetstream.limits.fileBytesMax,
+          storeDir: config.gateway.dataDir,
+          domain: config.gateway.name,
+        },
+        stats: { ...jetstream.usage(), ...(api === undefined ? {} : { api: api.counters }) },
+      },
       store: {
         ...store.counters,
         ...store.usage(),
@@ -166,11 +180,26 @@ export function jsz(parts: Parts): JszInput {
     serverId,
     wallMs: clock.wallMs(),
     storeDir: config.gateway.dataDir,
-    streams: jetstream.streams.map((stream) => snapshot(stream, forwarders.get(stream.name))),
+    limits: {
+      maxMemory: jetstream.limits.memoryBytesMax,
+      maxStorage: jetstream.limits.fileBytesMax,
+      domain: config.gateway.name,
+    },
+    streams: jetstream.streams.map((stream) => ({
+      ...snapshot(stream, forwarders.get(stream.name)),
+      consumers: jetstream.consumers(stream.name)?.count ?? 0,
+      consumerDetails: () =>
+        (jetstream.consumers(stream.name)?.all ?? []).map((consumer) =>
+          consumerInfo(consumer, { nowMs: clock.wallMs(), version: undefined }),
+        ),
+    })),
   };
 }
 
-function snapshot(stream: Stream, forwarder: ForwarderView | undefined): StreamSnapshot {
+function snapshot(
+  stream: Stream,
+  forwarder: ForwarderView | undefined,
+): Omit<StreamSnapshot, 'consumers' | 'consumerDetails'> {
   return {
     ...stream.state(),
     config: stream.config,

@@ -34,12 +34,14 @@ export function inForce(running: Config, next: Config): InForce {
   const monitorKept =
     kept('monitor', running.monitor === undefined, next.monitor === undefined) ||
     kept('monitor.listen', running.monitor?.listen, next.monitor?.listen);
+  kept('jetstream', running.jetstream, next.jetstream);
   // Sources carry the gateway's name, and were compared with the listener's new address: not with ours.
   const sourcesKept =
     (nameKept || mqttKept) && kept('mqtt_source', running.mqttSources, next.mqttSources);
   const config = {
     ...next,
     gateway: running.gateway,
+    jetstream: running.jetstream,
     mqtt: mqttKept ? running.mqtt : next.mqtt,
     nats: natsKept ? running.nats : next.nats,
     mqttSources: sourcesKept ? running.mqttSources : next.mqttSources,

@@ -9,6 +9,7 @@ import {
   secretFile,
   seedFile,
 } from './files.ts';
+import { STREAMS_MAX } from '../jetstream/stream-types.ts';
 import { brokerUrl, brokerUser, clientId, topicFilter } from './mqtt-source-values.ts';
 import { boolean, duration, integer, listOf, oneOf, oneOfNumbers, size } from './kinds.ts';
 import { alwaysTable, later, optional, preset, required, secret, table, tables } from './schema.ts';
@@ -22,12 +23,11 @@ import {
   publishSubject,
   streamSubject,
   subjectFilter,
+  subscriptionFilter,
   userKey,
   userName,
 } from './values.ts';
 
-/** Each stream has tables, statements and counts of its own in memory. */
-export const STREAMS_MAX = 256;
 /** Ports of one gateway; a USB bus ends earlier. */
 const SERIAL_MAX = 64;
 /** Brokers that are read; a plant has one or two. */
@@ -71,14 +71,15 @@ const nats = table({
     nkey: optional(userKey),
     publish: optional(listOf(subjectFilter, 'subjects')),
     deny_publish: optional(listOf(subjectFilter, 'subjects')),
-    subscribe: optional(listOf(subjectFilter, 'subjects')),
-    deny_subscribe: optional(listOf(subjectFilter, 'subjects')),
+    subscribe: optional(listOf(subscriptionFilter, 'subjects')),
+    deny_subscribe: optional(listOf(subscriptionFilter, 'subjects')),
     allow_responses: preset(boolean, false),
   }),
   tls: table({
     cert: required(pemFile),
     key: required(pemSecretFile),
     ca: optional(pemFile),
+    handshake_first: preset(boolean, false),
   }),
   websocket: table({
     listen: required(listen),
@@ -90,11 +91,16 @@ const monitor = table({
   listen: preset(listen, '127.0.0.1:8222'),
 });
 
+const jetstream = alwaysTable({
+  max_file: optional(size('1MiB', '64TiB')),
+  max_memory: preset(size('1MiB', '1TiB'), '64MiB'),
+});
+
 const stream = tables('name', STREAMS_MAX, {
   name: required(name),
   subjects: required(listOf(streamSubject, 'subjects')),
-  retention: preset(oneOf(['limits'], ['interest', 'workqueue']), 'limits'),
-  storage: preset(oneOf(['file'], ['memory']), 'file'),
+  retention: preset(oneOf(['limits', 'interest', 'workqueue']), 'limits'),
+  storage: preset(oneOf(['file', 'memory']), 'file'),
   max_age: optional(duration('100ms', '36500d')),
   max_bytes: optional(size('64KiB', '64TiB')),
   max_msgs: optional(integer(1, 1e12)),
@@ -173,6 +179,7 @@ export const KEYS = {
   mqtt,
   nats,
   monitor,
+  jetstream,
   stream,
   serial,
   mqtt_source: mqttSource,

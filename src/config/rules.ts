@@ -288,6 +288,12 @@ function checkForwards(draft: ConfigDraft, problems: Problems): void {
     const path = `forward[${i + 1}]`;
     if (!problems.isWritten('hub'))
       problems.add(path, 'found without [hub], expected a [hub] with servers to forward to');
+    const stream = draft.stream.find(({ name }) => name !== undefined && name === forward.stream);
+    if (stream?.storage === 'memory')
+      problems.add(
+        `${path}.stream`,
+        `found "${forward.stream}", whose storage is memory, expected a stream with storage = "file": what is in memory is gone when the power is`,
+      );
     // Where a stream's own name could not be read, it may be the one that is meant.
     if (forward.stream === undefined || names.includes(forward.stream) || names.includes(undefined))
       continue;

@@ -65,8 +65,10 @@ function describeSource(source: MqttSourceConfig): string {
 function describeStream(stream: StreamConfig, config: Config): string {
   const limits = [
     stream.maxAgeMs === undefined ? '' : `max_age ${formatDuration(stream.maxAgeMs)}`,
-    `max_bytes ${stream.maxBytes === undefined ? 'a share of the disk' : formatSize(stream.maxBytes)}`,
+    `max_bytes ${stream.maxBytes === undefined ? `a share of the ${stream.storage === 'file' ? 'disk' : 'memory for streams'}` : formatSize(stream.maxBytes)}`,
     stream.maxMsgs === undefined ? '' : `max_msgs ${stream.maxMsgs}`,
+    stream.retention === 'limits' ? '' : `retention ${stream.retention}`,
+    stream.storage === 'file' ? '' : 'in memory only',
   ].filter((part) => part !== '');
   const forward = config.forwards.find((candidate) => candidate.stream === stream.name);
   const where = forward === undefined ? 'kept here only' : 'forwarded to the hub';

@@ -1,6 +1,7 @@
 // The configuration as the parts of the agent receive it: plain readonly values, times in milliseconds, sizes in bytes,
 // paths absolute. What an absent table or key leaves undefined is off, or has no limit.
 
+import type { NatsLimits } from '../nats/limits.ts';
 import type { Listen } from './values.ts';
 
 export type { Listen } from './values.ts';
@@ -13,6 +14,7 @@ export interface Config {
   readonly mqtt: MqttConfig | undefined;
   readonly nats: NatsConfig | undefined;
   readonly monitor: MonitorConfig | undefined;
+  readonly jetstream: JetStreamConfig;
   readonly streams: readonly StreamConfig[];
   readonly serial: readonly SerialConfig[];
   readonly mqttSources: readonly MqttSourceConfig[];
@@ -52,13 +54,15 @@ export interface NatsConfig {
   readonly tls: ServerTls | undefined;
   /** Undefined: no WebSocket. */
   readonly websocket: { readonly listen: Listen; readonly origins: readonly string[] } | undefined;
+  /** Other limits than usual; the file has no key for them. */
+  readonly limits?: Partial<NatsLimits>;
 }
 
 export interface NatsUser {
   readonly user: string;
   /** The one way in which the user logs in. A secret is here, or in a file of its own. */
   readonly login:
-    | { readonly type: 'password'; readonly password: string }
+    | { readonly type: 'password' | 'token'; readonly password: string }
     | { readonly type: 'password' | 'token'; readonly file: string }
     | { readonly type: 'nkey'; readonly publicKey: string };
   /** Undefined: everything. */
@@ -79,19 +83,28 @@ export interface ServerTls {
   readonly keyFile: string;
   /** Whoever has no certificate of this authority is refused; undefined: nobody needs one. */
   readonly caFile: string | undefined;
+  /** TLS begins before the agent's first word. */
+  readonly handshakeFirst: boolean;
 }
 
 export interface MonitorConfig {
   readonly listen: Listen;
 }
 
+export interface JetStreamConfig {
+  /** What streams that clients make may take of the disk together; undefined: a quarter of what is free. */
+  readonly fileBytesMax: number | undefined;
+  /** What streams in memory may take together. */
+  readonly memoryBytesMax: number;
+}
+
 export interface StreamConfig {
   readonly name: string;
   readonly subjects: readonly string[];
-  readonly retention: 'limits';
-  readonly storage: 'file';
+  readonly retention: 'limits' | 'interest' | 'workqueue';
+  readonly storage: 'file' | 'memory';
   readonly maxAgeMs: number | undefined;
-  /** Undefined: the store gives it a share of the disk. */
+  /** Undefined: the store gives it a share of the disk, or of the memory for streams. */
   readonly maxBytes: number | undefined;
   readonly maxMsgs: number | undefined;
   readonly discard: 'old' | 'new';

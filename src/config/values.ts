@@ -36,6 +36,16 @@ export const subjectFilter: Kind<string> = text(
   },
 );
 
+/** What a client may subscribe to; with a second word, in the queue group of that name only. */
+export const subscriptionFilter: Kind<string> = text(
+  'a subject such as "plant1.>", or one with a queue group: "plant1.> crew"',
+  (found) => {
+    if (found.includes('/')) return topicRefusal(found);
+    const [subject = '', group = 'any', ...more] = found.split(' ');
+    return isFilter(subject) && isFilter(group) && more.length === 0 ? found : undefined;
+  },
+);
+
 /** The public half of an NKey. */
 export const userKey: Kind<string> = text(
   'the public NKey of a user ("U…", 56 letters)',

@@ -18,13 +18,22 @@ export interface ConnzClient {
     readonly outMsgs: number;
     readonly outBytes: number;
   };
-  readonly subscriptions: readonly string[];
+  readonly subscriptions: readonly ConnzSubscription[];
   /** Empty where it did not say. */
   readonly name: string;
   readonly lang: string;
   readonly version: string;
   /** Undefined for nobody in particular. */
   readonly user: string | undefined;
+}
+
+export interface ConnzSubscription {
+  readonly subject: string;
+  readonly queue: string | undefined;
+  readonly sid: string;
+  readonly delivered: number;
+  /** It ends after this many; 0 for never. */
+  readonly max: number;
 }
 
 export interface ConnzInput {
@@ -37,15 +46,19 @@ export interface ConnzInput {
 
 export interface ConnzOptions {
   /** Whether each client's subscriptions are listed. */
-  readonly subs: boolean;
+  readonly subs: boolean | 'detail';
+  /** Only this client; undefined: all. */
+  readonly cid: number | undefined;
   readonly offset: number;
   readonly limit: number;
 }
 
 /** The JSON of /connz. */
 export function connz(input: ConnzInput, options: ConnzOptions): Record<string, unknown> {
-  const { clients, wallMs, nowMs } = input;
-  const { offset, limit, subs } = options;
+  const { wallMs, nowMs } = input;
+  const { cid, offset, limit, subs } = options;
+  const clients =
+    cid === undefined ? input.clients : input.clients.filter((client) => client.cid === cid);
   const shown = clients.slice(offset, offset + limit);
   return {
     server_id: input.serverId,
@@ -60,7 +73,7 @@ export function connz(input: ConnzInput, options: ConnzOptions): Record<string, 
 
 function clientJson(
   client: ConnzClient,
-  { wallMs, nowMs, subs }: { wallMs: number; nowMs: number; subs: boolean },
+  { wallMs, nowMs, subs }: { wallMs: number; nowMs: number; subs: ConnzOptions['subs'] },
 ): object {
   const { counters, subscriptions, rttMs } = client;
   const given = Object.entries({
@@ -87,6 +100,31 @@ function clientJson(
     out_bytes: counters.outBytes,
     subscriptions: subscriptions.length,
     ...Object.fromEntries(given),
-    ...(subs && subscriptions.length > 0 ? { subscriptions_list: subscriptions } : {}),
+    ...(subscriptions.length === 0 ? {} : listing(client, subs)),
   };
+}
+
+function listing({ cid, subscriptions }: ConnzClient, subs: ConnzOptions['subs']): object {
+  switch (subs) {
+    case false:
+      return {};
+    case true:
+      return {
+        subscriptions_list: subscriptions.map(({ subject, queue }) =>
+          queue === undefined ? subject : `${subject} [${queue}]`,
+        ),
+      };
+    case 'detail':
+      return {
+        subscriptions_list_detail: subscriptions.map(({ subject, queue, sid, delivered, max }) => ({
+          account: '$G',
+          subject,
+          ...(queue === undefined ? {} : { qgroup: queue }),
+          sid,
+          msgs: delivered,
+          ...(max === 0 ? {} : { max }),
+          cid,
+        })),
+      };
+  }
 }

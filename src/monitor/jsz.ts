@@ -48,6 +48,10 @@ export interface StreamSnapshot {
   readonly duplicateIds: number;
   /** Null when the stream is not forwarded. */
   readonly forward: ForwardSnapshot | null;
+  /** Those of clients. */
+  readonly consumers: number;
+  /** They, as the API shows each. */
+  consumerDetails(): readonly object[];
 }
 
 export interface JszInput {
@@ -57,6 +61,10 @@ export interface JszInput {
   /** The data directory. */
   readonly storeDir: string;
   readonly streams: readonly StreamSnapshot[];
+  /** What clients may take, in bytes, and the domain; absent where it is not known. */
+  readonly limits?:
+    | { readonly maxMemory: number; readonly maxStorage: number; readonly domain: string }
+    | undefined;
 }
 
 /** Which details are asked for, as nats-server has them: consumers imply streams; config adds to either. */
@@ -71,22 +79,25 @@ export interface JszOptions {
 export function jsz(input: JszInput, options: JszOptions): Record<string, unknown> {
   const { streams } = input;
   const bytes = sum(streams, (stream) => stream.bytes);
+  const storage = sum(streams, ({ config, bytes: own }) => (config.storage === 'file' ? own : 0));
   const withStreams = options.streams || options.consumers;
   const details = streams.map((stream) => streamDetail(stream, options, input.wallMs));
   const account = {
     name: '$G',
     id: '$G',
-    storage: bytes,
+    memory: bytes - storage,
+    storage,
     ...(withStreams ? { stream_detail: details } : {}),
   };
   return {
     server_id: input.serverId,
     now: formatTime(input.wallMs),
-    config: { store_dir: input.storeDir },
-    storage: bytes,
+    config: { ...(toSnakeCase(input.limits ?? {}) as object), store_dir: input.storeDir },
+    memory: bytes - storage,
+    storage,
     accounts: 1,
     streams: streams.length,
-    consumers: streams.filter((stream) => stream.forward !== null).length,
+    consumers: sum(streams, countConsumers),
     messages: sum(streams, (stream) => stream.messages),
     bytes,
     ...(withStreams || options.accounts ? { account_details: [account] } : {}),
@@ -108,15 +119,31 @@ function streamDetail(stream: StreamSnapshot, options: JszOptions, wallMs: numbe
       last_seq: stream.lastSeq,
       last_ts: formatTime(stream.lastTimeMs),
       num_subjects: stream.subjects,
-      consumer_count: forward === null ? 0 : 1,
+      consumer_count: countConsumers(stream),
     },
     durable_seq: stream.durableSeq,
     duplicate_ids: stream.duplicateIds,
     ...(forward === null ? {} : { forward: toSnakeCase(forward) }),
-    ...(options.consumers && forward !== null
-      ? { consumer_detail: [hubConsumer(stream, forward, options, wallMs)] }
+    ...(options.consumers && countConsumers(stream) > 0
+      ? { consumer_detail: consumerDetail(stream, options, wallMs) }
       : {}),
   };
+}
+
+/** The forwarder's mark counts as one. */
+function countConsumers({ consumers, forward }: StreamSnapshot): number {
+  return consumers + (forward === null ? 0 : 1);
+}
+
+function consumerDetail(stream: StreamSnapshot, options: JszOptions, wallMs: number): object[] {
+  const { forward } = stream;
+  const hub = forward === null ? [] : [hubConsumer(stream, forward, options, wallMs)];
+  const others = stream.consumerDetails();
+  return [...hub, ...(options.config ? others : others.map(withoutConfig))];
+}
+
+function withoutConfig(detail: object): object {
+  return Object.fromEntries(Object.entries(detail).filter(([key]) => key !== 'config'));
 }
 
 function streamConfig({ config }: StreamSnapshot): object {

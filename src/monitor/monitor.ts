@@ -144,17 +144,21 @@ export class Monitor {
 
   #connz(query: URLSearchParams): Answer {
     const flags = { subs: false };
-    const wrong = readFlags(query, flags);
+    const detailed = query.get('subs') === 'detail';
+    const wrong = detailed ? undefined : readFlags(query, flags);
     if (wrong !== undefined) return wrong;
-    const options: ConnzOptions = {
-      ...flags,
+    const cid = Number(query.get('cid') ?? 0);
+    const options = {
+      subs: detailed ? ('detail' as const) : flags.subs,
+      cid,
       offset: Number(query.get('offset') ?? 0),
       limit: Number(query.get('limit') ?? CONNZ_LIMIT),
     };
-    for (const name of ['offset', 'limit'] as const)
+    for (const name of ['cid', 'offset', 'limit'] as const)
       if (!Number.isSafeInteger(options[name]) || options[name] < 0)
         return { status: 400, body: { error: `${name}: expected a whole number` } };
-    return { status: 200, body: connz(this.#sources.connz(), options) };
+    const chosen: ConnzOptions = { ...options, cid: cid === 0 ? undefined : cid };
+    return { status: 200, body: connz(this.#sources.connz(), chosen) };
   }
 
   #jsz(query: URLSearchParams): Answer {

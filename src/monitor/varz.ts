@@ -9,7 +9,9 @@ export interface VarzInput {
   readonly serverId: string;
   /** The gateway's name. */
   readonly serverName: string;
+  /** Of the protocol that clients speak here, as INFO has it: tools choose by it what they ask for. */
   readonly version: string;
+  readonly agentVersion: string;
   /** The wall clock now. */
   readonly wallMs: number;
   /** Monotonic time since the start. */
@@ -37,6 +39,7 @@ export interface VarzInput {
     readonly serial?: readonly object[] | undefined;
     readonly mqttSources?: readonly object[] | undefined;
     readonly hub?: object | undefined;
+    readonly jetstream?: object | undefined;
     readonly store?: object | undefined;
   };
 }
@@ -48,6 +51,7 @@ export function varz(input: VarzInput): Record<string, unknown> {
     server_id: input.serverId,
     server_name: input.serverName,
     version: input.version,
+    mangrove: input.agentVersion,
     start: formatTime(input.wallMs - input.uptimeMs),
     now: formatTime(input.wallMs),
     uptime: formatUptime(input.uptimeMs),

@@ -19,6 +19,7 @@ test('a name alone is a configuration, and every part of it is off', () => {
     log: { level: 'info' },
     mqtt: undefined,
     monitor: undefined,
+    jetstream: { fileBytesMax: undefined, memoryBytesMax: 64 * 1024 * 1024 },
     streams: [],
     serial: [],
     mqttSources: [],

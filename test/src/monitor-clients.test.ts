@@ -21,7 +21,10 @@ const CONNZ: ConnzInput = {
       rttMs: 0.3,
       pendingBytes: 12,
       counters: { inMsgs: 1, inBytes: 2, outMsgs: 3, outBytes: 4 },
-      subscriptions: ['plant.>', 'work [crew]'],
+      subscriptions: [
+        { subject: 'plant.>', queue: undefined, sid: '1', delivered: 5, max: 0 },
+        { subject: 'work', queue: 'crew', sid: 'b', delivered: 0, max: 9 },
+      ],
       name: 'panel',
       lang: 'nats.js',
       version: '3.4.0',
@@ -90,8 +93,25 @@ test('/connz lists the NATS clients as nats-server does', async () => {
     num_connections: 0,
     total: 1,
   });
+  expect(await (await ask(port, '/connz?cid=8')).json()).toMatchObject({ total: 0 });
   expect((await ask(port, '/connz?limit=-1')).status).toBe(400);
   expect((await ask(port, '/connz?subs=2')).status).toBe(400);
+});
+
+test('/connz tells what each subscription of one client got', async () => {
+  const port = await start();
+  expect(await (await ask(port, '/connz?cid=7&subs=detail')).json()).toMatchObject({
+    connections: [
+      {
+        cid: 7,
+        subscriptions_list_detail: [
+          { account: '$G', subject: 'plant.>', sid: '1', msgs: 5, cid: 7 },
+          { account: '$G', subject: 'work', qgroup: 'crew', sid: 'b', msgs: 0, max: 9, cid: 7 },
+        ],
+      },
+    ],
+  });
+  expect((await ask(port, '/connz?cid=x')).status).toBe(400);
 });
 
 test('/subsz counts subscriptions', async () => {

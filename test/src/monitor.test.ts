@@ -16,7 +16,8 @@ const NOW_MS = Date.UTC(2026, 6, 1, 12);
 const VARZ: VarzInput = {
   serverId: 'ID',
   serverName: 'plant1',
-  version: '0.1.0',
+  version: '2.14.0',
+  agentVersion: '0.1.0',
   wallMs: NOW_MS,
   uptimeMs: 90_061_000,
   usage: { memBytes: 50_000_000, cpuPercent: 1.5, cores: 4 },
@@ -61,6 +62,8 @@ const FORWARDED: StreamSnapshot = {
     state: 'sending',
     detail: undefined,
   },
+  consumers: 0,
+  consumerDetails: () => [],
 };
 
 const LOCAL: StreamSnapshot = {
@@ -185,7 +188,8 @@ test('/varz has nats-server’s names, our sections, and nothing that is not kno
   expect(json).toEqual({
     server_id: 'ID',
     server_name: 'plant1',
-    version: '0.1.0',
+    version: '2.14.0',
+    mangrove: '0.1.0',
     start: '2026-06-30T10:58:59.000Z',
     now: '2026-07-01T12:00:00.000Z',
     uptime: '1d1h1m1s',
@@ -220,6 +224,7 @@ describe('/jsz', () => {
     server_id: 'ID',
     now: '2026-07-01T12:00:00.000Z',
     config: { store_dir: '/var/lib/mangrove' },
+    memory: 0,
     storage: 1000,
     accounts: 1,
     streams: 2,
@@ -261,7 +266,7 @@ describe('/jsz', () => {
     durable_seq: 0,
     duplicate_ids: 0,
   };
-  const account = { name: '$G', id: '$G', storage: 1000 };
+  const account = { name: '$G', id: '$G', memory: 0, storage: 1000 };
   const config = {
     name: 'PLANT',
     subjects: ['plant.>'],
@@ -331,6 +336,35 @@ describe('/jsz', () => {
     ]);
     const alone = await ask(port, '/jsz?config=true');
     expect(alone.json).not.toHaveProperty('account_details');
+  });
+
+  test('lists the consumers of clients behind the forwarder’s mark, and tells memory from disk', async () => {
+    const detail = {
+      stream_name: 'PLANT',
+      name: 'c',
+      config: { durable_name: 'c' },
+      num_pending: 1,
+    };
+    const stream: StreamSnapshot = { ...FORWARDED, consumers: 1, consumerDetails: () => [detail] };
+    const memory = { ...LOCAL, bytes: 7, config: { ...LOCAL.config, storage: 'memory' } };
+    const limits = { maxMemory: 64, maxStorage: 1024, domain: 'plant1' };
+    const { port } = await setup({ jsz: { ...JSZ, limits, streams: [stream, memory] } });
+    const { json } = await ask(port, '/jsz?consumers=1');
+    expect(json).toMatchObject({ consumers: 2, memory: 7, storage: 1000, bytes: 1007 });
+    expect(json['config']).toEqual({
+      max_memory: 64,
+      max_storage: 1024,
+      domain: 'plant1',
+      store_dir: '/var/lib/mangrove',
+    });
+    const [account_] = json['account_details'] as { stream_detail: object[] }[];
+    const { config: _, ...plain } = detail;
+    expect(account_?.stream_detail[0]).toMatchObject({
+      state: { consumer_count: 2 },
+      consumer_detail: [consumer, plain],
+    });
+    const whole = await ask(port, '/jsz?consumers=1&config=1');
+    expect(JSON.stringify(whole.json)).toContain(JSON.stringify(detail));
   });
 
   test('refuses an option that is neither true nor false', async () => {

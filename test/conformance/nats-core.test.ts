@@ -1,73 +1,14 @@
 // The official client, unchanged, against an agent of ours over real sockets.
 
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import {
-  connect,
-  createInbox,
-  deferred,
-  headers,
-  nkeyAuthenticator,
-  nkeys,
-  tokenAuthenticator,
-  usernamePasswordAuthenticator,
-  wsconnect,
-  type ConnectionOptions,
-  type Msg,
-  type NatsConnection,
-  type NodeConnectionOptions,
-} from '@nats-io/transport-node';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { NatsListener } from '../../src/nats/listener.ts';
-import { GatewayDir, TestAgent } from '../support/agent.ts';
+import { createInbox, headers, wsconnect } from '@nats-io/transport-node';
+import { afterEach, expect, test } from 'vitest';
 import { freePort } from '../support/nats-server.ts';
+import { collect, NatsClients } from '../support/nats-clients.ts';
 import { until } from '../support/until.ts';
 
-const CERTIFICATES = join(import.meta.dirname, '../fixtures/hub-certificates');
-const certificate = (name: string): string => join(CERTIFICATES, name);
-
-let dir: GatewayDir;
-let agent: TestAgent | undefined;
-const clients: NatsConnection[] = [];
-
-beforeEach(() => {
-  dir = new GatewayDir();
-});
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.close();
-  await agent?.stop();
-  agent = undefined;
-  dir.remove();
-});
-
-/** Starts an agent with `tables` of `[nats]`. */
-async function start(tables = '[nats]\nlisten = "127.0.0.1:0"\n'): Promise<void> {
-  dir.configure({ servers: ['nats://127.0.0.1:1'], tables });
-  agent = await TestAgent.start(dir);
-}
-
-function listener(): NatsListener {
-  const { nats } = agent?.agent.parts ?? {};
-  if (!(nats instanceof NatsListener)) throw new Error('NATS does not listen');
-  return nats;
-}
-
-async function client(options: NodeConnectionOptions = {}): Promise<NatsConnection> {
-  const port = listener().address?.port ?? 0;
-  const connected = await connect({ servers: `127.0.0.1:${port}`, ...options });
-  clients.push(connected);
-  return connected;
-}
-
-/** Keeps what a subscription gets. */
-function collect(connection: NatsConnection, subject: string, queue?: string): Msg[] {
-  const got: Msg[] = [];
-  connection.subscribe(subject, {
-    ...(queue === undefined ? {} : { queue }),
-    callback: (_error, message) => void got.push(message),
-  });
-  return got;
-}
+const rig = new NatsClients();
+const { start, listener, client } = rig;
+afterEach(rig.end);
 
 test('publish and subscribe, with wildcards, headers and groups', async () => {
   await start();
@@ -127,10 +68,15 @@ test('a publish to a stream is answered with a PubAck, and a duplicate with the 
     block.set('Nats-Msg-Id', id);
     return (await nc.request('plant1.a', data, { headers: block, timeout: 5000 })).json();
   };
-  expect(await publish('1', 'a')).toEqual({ stream: 'SENSORS', seq: 1 });
-  expect(await publish('2', 'b')).toEqual({ stream: 'SENSORS', seq: 2 });
-  expect(await publish('1', 'a')).toEqual({ stream: 'SENSORS', seq: 1, duplicate: true });
-  expect(agent?.agent.parts.jetstream.stream('SENSORS')?.state()).toMatchObject({
+  expect(await publish('1', 'a')).toEqual({ stream: 'SENSORS', seq: 1, domain: 'gw7' });
+  expect(await publish('2', 'b')).toEqual({ stream: 'SENSORS', seq: 2, domain: 'gw7' });
+  expect(await publish('1', 'a')).toEqual({
+    stream: 'SENSORS',
+    seq: 1,
+    domain: 'gw7',
+    duplicate: true,
+  });
+  expect(rig.agent?.agent.parts.jetstream.stream('SENSORS')?.state()).toMatchObject({
     messages: 2,
     durableSeq: 2,
   });
@@ -178,7 +124,7 @@ test('clients come back by themselves after a restart, with their subscriptions'
   })();
   const got = collect(nc, 'a.>');
   await nc.flush();
-  await agent?.stop();
+  await rig.agent?.stop();
   await until('ldm', () => statuses.includes('ldm'));
   await until('the loss', () => statuses.includes('disconnect'));
   await start(tables);
@@ -186,194 +132,6 @@ test('clients come back by themselves after a restart, with their subscriptions'
   const other = await client();
   other.publish('a.b', 'back');
   await until('the message', () => got.length === 1);
-});
-
-const nkey = nkeys.createUser();
-const USERS = `[nats]
-listen = "127.0.0.1:0"
-[[nats.users]]
-user = "meter"
-password = "sw0rdfish"
-publish = ["site.>", "work"]
-deny_publish = ["site.secret.>"]
-subscribe = ["_INBOX.>", "site.>"]
-deny_subscribe = ["site.secret.>"]
-[[nats.users]]
-user = "panel"
-token_file = "panel.secret"
-[[nats.users]]
-user = "robot"
-nkey = "${nkey.getPublicKey()}"
-subscribe = ["work"]
-allow_responses = true
-`;
-
-function secret(): void {
-  writeFileSync(join(dir.path, 'panel.secret'), 'open sesame\n', { mode: 0o600 });
-}
-
-test('a login by password, token or NKey; nobody else comes in', async () => {
-  secret();
-  await start(USERS);
-  const meter = await client({ user: 'meter', pass: 'sw0rdfish' });
-  expect(meter.info?.auth_required).toBe(true);
-  const panel = await client({ token: 'open sesame' });
-  const robot = await client({ authenticator: nkeyAuthenticator(nkey.getSeed()) });
-  for (const nc of [meter, panel, robot]) await nc.flush();
-  const whoami = async (nc: NatsConnection): Promise<unknown> =>
-    ((await nc.request('$SYS.REQ.USER.INFO')).json() as { data: unknown }).data;
-  expect(await whoami(panel)).toEqual({ user: 'panel', account: '$G' });
-  expect([...listener().connections].map(({ user }) => user?.user)).toEqual([
-    'meter',
-    'panel',
-    'robot',
-  ]);
-  const wrong: ConnectionOptions[] = [
-    {},
-    { user: 'meter', pass: 'swordfish' },
-    { user: 'nobody', pass: 'sw0rdfish' },
-    { user: 'robot', pass: '' },
-    { token: 'sw0rdfish' },
-    { authenticator: nkeyAuthenticator(nkeys.createUser().getSeed()) },
-    { authenticator: usernamePasswordAuthenticator('panel', 'open sesame') },
-    { authenticator: tokenAuthenticator('') },
-    // Knows whose key it is, and does not have it.
-    {
-      authenticator: () => ({
-        nkey: nkey.getPublicKey(),
-        sig: Buffer.from(nkeys.createUser().sign(Buffer.from('nonce'))).toString('base64url'),
-      }),
-    },
-  ];
-  for (const options of wrong)
-    await expect(client(options), JSON.stringify(options)).rejects.toThrow(/authorization/i);
-  expect(listener().stats()).toMatchObject({ connections: 3 });
-});
-
-test('permissions are kept, and who oversteps them is told and stays connected', async () => {
-  secret();
-  await start(USERS);
-  const panel = await client({ token: 'open sesame' });
-  const meter = await client({ user: 'meter', pass: 'sw0rdfish' });
-  const errors: string[] = [];
-  void (async () => {
-    for await (const status of meter.status())
-      if (status.type === 'error') errors.push(status.error.message);
-  })();
-  const seen = collect(panel, 'site.>');
-  await panel.flush();
-  meter.publish('site.a', '1');
-  meter.publish('site.secret.a', '2');
-  meter.publish('elsewhere', '3');
-  await meter.flush();
-  await until('the errors', () => errors.length === 2);
-  expect(errors.map((error) => error.toLowerCase())).toEqual([
-    expect.stringContaining('publish to "site.secret.a"'),
-    expect.stringContaining('publish to "elsewhere"'),
-  ]);
-  await panel.flush();
-  expect(seen.map((message) => message.string())).toEqual(['1']);
-
-  const refused = deferred<Error | undefined>();
-  meter.subscribe('>', { callback: (error) => refused.resolve(error ?? undefined) });
-  expect((await refused)?.message).toMatch(/subscription to ">"/i);
-  const sifted = collect(meter, 'site.>');
-  await meter.flush();
-  panel.publish('site.a', 'yes');
-  panel.publish('site.secret.b', 'no');
-  panel.publish('site.c', 'yes');
-  await panel.flush();
-  await until('the rest', () => sifted.length === 2);
-  expect(sifted.map((message) => message.string())).toEqual(['yes', 'yes']);
-});
-
-test('who may answer requests may do so once, and nothing else', async () => {
-  secret();
-  await start(USERS);
-  const robot = await client({ authenticator: nkeyAuthenticator(nkey.getSeed()) });
-  const meter = await client({ user: 'meter', pass: 'sw0rdfish' });
-  const panel = await client({ token: 'open sesame' });
-  const violations: string[] = [];
-  void (async () => {
-    for await (const status of robot.status())
-      if (status.type === 'error') violations.push(status.error.message);
-  })();
-  const all = collect(panel, '>');
-  await panel.flush();
-  robot.subscribe('work', {
-    callback: (_error, message) => {
-      message.respond('done');
-      message.respond('done again');
-      robot.publish('site.a', 'unasked');
-    },
-  });
-  await robot.flush();
-  expect((await meter.request('work', 'x')).string()).toBe('done');
-  await until('the violations', () => violations.length === 2);
-  await panel.flush();
-  expect(all.filter((message) => message.string() !== 'x').map((m) => m.string())).toEqual([
-    'done',
-  ]);
-});
-
-test('a reload lets others in, and puts out whose login is gone', async () => {
-  secret();
-  await start(USERS);
-  const panel = await client({ token: 'open sesame', reconnect: false });
-  const meter = await client({ user: 'meter', pass: 'sw0rdfish' });
-  dir.configure({
-    servers: ['nats://127.0.0.1:1'],
-    tables: USERS.replace(
-      'user = "panel"\ntoken_file = "panel.secret"',
-      'user = "boss"\npassword = "b"',
-    ),
-  });
-  const { loadConfig } = await import('../../src/config.ts');
-  const prepared = await agent?.agent.prepare(loadConfig(dir.file, {}));
-  expect(prepared?.needRestart).toEqual([]);
-  expect(await prepared?.apply()).toEqual(['nats.users']);
-  expect(String(await panel.closed())).toMatch(/authorization/i);
-  await meter.flush();
-  await (await client({ user: 'boss', pass: 'b' })).flush();
-  dir.configure({
-    servers: ['nats://127.0.0.1:1'],
-    tables: USERS.replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:4299"'),
-  });
-  const later = await agent?.agent.prepare(loadConfig(dir.file, {}));
-  expect(later?.needRestart).toEqual(['nats.listen']);
-  expect(await later?.apply(), 'the users wait with their address').toEqual([]);
-});
-
-test('TLS begins behind INFO; with an authority only its clients come in', async () => {
-  const tls = `[nats]
-listen = "127.0.0.1:0"
-[nats.tls]
-cert = "${certificate('server.pem')}"
-key = "server-key.pem"
-ca = "${certificate('ca.pem')}"
-`;
-  const { copyFileSync, chmodSync, readFileSync } = await import('node:fs');
-  copyFileSync(certificate('server-key.pem'), join(dir.path, 'server-key.pem'));
-  chmodSync(join(dir.path, 'server-key.pem'), 0o600);
-  await start(tls);
-  const ca = readFileSync(certificate('ca.pem'), 'utf8');
-  const mine = {
-    cert: readFileSync(certificate('client.pem'), 'utf8'),
-    key: readFileSync(certificate('client-key.pem'), 'utf8'),
-  };
-  const others = {
-    cert: readFileSync(certificate('client-other.pem'), 'utf8'),
-    key: readFileSync(certificate('client-other-key.pem'), 'utf8'),
-  };
-  const nc = await client({ tls: { ca, ...mine } });
-  expect(nc.info).toMatchObject({ tls_required: true, tls_verify: true });
-  const got = collect(nc, 'a');
-  nc.publish('a', 'x'.repeat(200_000));
-  await nc.flush();
-  expect(got.length).toBe(1);
-  await expect(client({ tls: { ca, ...others }, timeout: 500 })).rejects.toThrow();
-  await expect(client({ tls: { ca }, timeout: 500 })).rejects.toThrow();
-  await nc.flush();
 });
 
 test('the same client over WebSocket, but not from pages of elsewhere', async () => {
@@ -385,7 +143,7 @@ origins = ["https://panel.example.com"]
 `);
   const port = listener().websocketAddress?.port ?? 0;
   const nc = await wsconnect({ servers: `ws://127.0.0.1:${port}` });
-  clients.push(nc);
+  rig.clients.push(nc);
   const tcp = await client();
   const got = collect(nc, 'a.>');
   await nc.flush();
@@ -414,10 +172,18 @@ test('an inbox of the client’s own is heard, and /connz tells of the client', 
   const nc = await client({ name: 'panel', inboxPrefix: '_INBOX.panel' });
   const inbox = createInbox('_INBOX.panel');
   const got = collect(nc, inbox);
-  nc.publish(inbox, 'x');
+  const h = headers();
+  h.set('k', 'v');
+  nc.publish(inbox, 'x', { headers: h });
   await nc.flush();
   expect(got.length).toBe(1);
   const [view] = [...listener().connections];
   expect(view?.options).toMatchObject({ name: 'panel', lang: 'nats.js', headers: true });
-  expect(view?.counters).toMatchObject({ inMsgs: 1, outMsgs: 1 });
+  const { inMsgs, inBytes, outMsgs, outBytes } = nc.stats();
+  expect(view?.counters, 'headers are counted').toEqual({
+    inMsgs: outMsgs,
+    inBytes: outBytes,
+    outMsgs: inMsgs,
+    outBytes: inBytes,
+  });
 });

@@ -110,7 +110,9 @@ export class TestAgent {
     return new Promise((resolve, reject) => {
       const message = { subject, data, ...(headers === undefined ? {} : { headers }) };
       const routed = this.agent.parts.broker.publish(message, (error, ack) =>
-        ack === null ? reject(error ?? new Error('neither stored nor refused')) : resolve(ack),
+        error !== null || ack === null
+          ? reject(error ?? new Error('neither stored nor refused'))
+          : resolve(ack),
       );
       if (routed !== 'stored') reject(new Error(`no stream takes ${subject}`));
     });

@@ -17,6 +17,9 @@ const BENCHES: Record<string, () => Promise<{ run: () => Promise<Result[]> }>> =
   wear: () => import('./wear.ts'),
   fleet: () => import('./fleet.ts'),
   'nats-core': () => import('./nats-core.ts'),
+  'jetstream-consume': () => import('./jetstream-consume.ts'),
+  'jetstream-kv': () => import('./jetstream-kv.ts'),
+  'jetstream-slow-disk': () => import('./jetstream-slow-disk.ts'),
 };
 
 endOnSignals();

@@ -9,7 +9,7 @@ import { inRounds } from './rounds.ts';
 const DELAY_MS = 20;
 /** Stops the process at syncs only; everything else runs at full speed. */
 const INJECT = `inject=fdatasync,fsync:delay_enter=${DELAY_MS * 1000}`;
-const STRACE =
+export const STRACE =
   `strace -f --seccomp-bpf -qq -o /dev/null -e trace=fdatasync,fsync -e ${INJECT}`.split(' ');
 const ROUNDS = 3;
 const RATES = [2_000, 20_000];

@@ -150,7 +150,7 @@ export class JetStream {
     return new Stores(db, path, this.#options, {
       ...this.#deps,
       onFatal: (error) => {
-        if (isDamage(error)) markDamaged(dataDir);
+        if (isDamage(error)) noteDamage(dataDir);
         onFatal(error);
       },
       onFull: (error) => this.#full(error),
@@ -439,6 +439,15 @@ export class JetStream {
     }
     await this.#stores.stop();
     this.#lock.close();
+  }
+}
+
+/** A disk that reads as damaged may be gone: then it takes no note either, and the next start sees for itself. */
+function noteDamage(dataDir: string): void {
+  try {
+    markDamaged(dataDir);
+  } catch {
+    // What is fatal is told all the same.
   }
 }
 

@@ -1,4 +1,5 @@
 import {
+  mkdirSync,
   closeSync,
   existsSync,
   openSync,
@@ -157,4 +158,13 @@ test('a salvage that was killed goes on where it stood', async () => {
   writeFileSync(at('damaged'), '');
   await store.open();
   expect(store.stream.state().messages).toBe(1);
+});
+
+test('damage on a disk that takes no note of it any more is fatal, not a bug', async () => {
+  await using store = await new GatewayStore().open();
+  // A directory in its place cannot be written to, whoever tries.
+  mkdirSync(join(store.dir, 'damaged'));
+  const damage = Object.assign(new Error('malformed'), { code: 'SQLITE_CORRUPT' });
+  expect(() => store.jetstream.store.fail(damage)).not.toThrow();
+  expect(store.fatal).toBe(damage);
 });

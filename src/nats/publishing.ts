@@ -110,9 +110,17 @@ export class Publishing {
       client.deny(`Permissions Violation for Publish to "${subject}"`);
       return false;
     }
-    if (reply === undefined || !RESERVED_REPLY.test(reply)) return true;
+    if (reply === undefined || !(RESERVED_REPLY.test(reply) || this.#isForbiddenReply(reply)))
+      return true;
     client.deny(`Permissions Violation for Publish with Reply of "${reply}"`);
     return false;
+  }
+
+  /** An answer without data would be a request of the API, which the client may not make himself. */
+  #isForbiddenReply(reply: string): boolean {
+    const { rights } = this.#client;
+    if (rights === undefined || !reply.startsWith(JS)) return false;
+    return !rights.mayPublish(this.#withoutDomain(reply));
   }
 
   /** Mostly it is the subject of the message before. */
@@ -120,7 +128,9 @@ export class Publishing {
     if (subject !== this.#checked) {
       this.#checked = subject;
       // The API names filters in its subjects: `$JS.API.CONSUMER.CREATE.S.c.a.>`.
-      this.#isValid = isPublishSubject(subject) || (subject.startsWith(JS) && isFilter(subject));
+      this.#isValid =
+        isPublishSubject(subject) ||
+        (subject.startsWith(JS) && isFilter(subject.replaceAll('>', '*')));
     }
     return this.#isValid;
   }

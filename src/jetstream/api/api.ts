@@ -13,12 +13,13 @@ import { ApiError } from './api-error.ts';
 import { asksTooMuch, levelError } from './api-level.ts';
 import { checkSize } from './decode.ts';
 import type { ApiRequest, Endpoint, RawEndpoint } from './endpoint.ts';
+import { toJson } from './json-text.ts';
 import { Lanes, type Topic } from './lanes.ts';
+import { RequestTurns } from './request-turns.ts';
 import { Router } from './router.ts';
 
 const PREFIX = '$JS.API.';
 const TYPE = 'io.nats.jetstream.api.v1.';
-const WRONG_LEVEL = Buffer.from('NATS/1.0 412 Required Api Level\r\n\r\n', 'latin1');
 const NOTHING = Buffer.alloc(0);
 
 export interface ApiDeps {
@@ -42,6 +43,7 @@ export class JetStreamApi {
   readonly #guard: RepeatGuard;
   readonly #router = new Router<Endpoint | RawEndpoint>();
   readonly #lanes = new Lanes();
+  readonly #turns: RequestTurns;
   #total = 0;
   #errors = 0;
   #cancels: readonly Cancel[] = [];
@@ -50,6 +52,7 @@ export class JetStreamApi {
     this.#deps = deps;
     this.#options = options;
     this.#guard = new RepeatGuard(deps.clock);
+    this.#turns = new RequestTurns(deps.clock);
   }
 
   /** Requests answered since start, those with an error among them, and those under way. */
@@ -95,10 +98,6 @@ export class JetStreamApi {
 
   #offerRaw(endpoint: RawEndpoint, request: ApiRequest): boolean {
     const { message } = request;
-    if (asksTooMuch(message.headers)) {
-      this.#reply(message, { data: NOTHING, headers: WRONG_LEVEL });
-      return true;
-    }
     try {
       return endpoint.offer(request);
     } catch (error) {
@@ -127,7 +126,7 @@ export class JetStreamApi {
         request.from,
         topicOf(endpoint.subject, request.tokens),
         request.data.length,
-        () => endpoint.answer(request),
+        () => this.#turns.run(() => endpoint.answer(request)),
       );
       if (answered instanceof Promise) void answered.then(done, failed);
       else done(answered);
@@ -139,7 +138,7 @@ export class JetStreamApi {
   #answer({ message, from }: Pick<ApiRequest, 'message' | 'from'>, answer: object): void {
     this.#total++;
     if ('error' in answer) this.#errors++;
-    const response = JSON.stringify(answer);
+    const response = toJson(answer);
     this.#reply(message, { data: Buffer.from(response, 'utf8') });
     this.#audit(message, from, response);
   }

@@ -145,17 +145,24 @@ class ConsumerApi {
       existing === undefined ? config : withPauseOf(config, existing.config),
       action,
     );
-    return this.#info(made);
+    return await this.#shown(made);
   }
 
   // --- read ---
 
-  info(request: ApiRequest): object {
+  info(request: ApiRequest): object | Promise<object> {
     checkEmpty(request);
     const [streamName = '', name = ''] = request.tokens;
     const { stream, consumers } = this.#home(streamName);
     if (isHub(stream, name)) return hubConsumerInfo(stream, this.#infoOptions());
-    return this.#info(find(consumers, name));
+    return this.#shown(find(consumers, name));
+  }
+
+  /** What an answer says of acks holds after a crash too. */
+  async #shown(consumer: ApiConsumer): Promise<object> {
+    const info = this.#info(consumer);
+    await consumer.settled();
+    return info;
   }
 
   #info(consumer: ApiConsumer): object {
@@ -172,12 +179,13 @@ class ConsumerApi {
     return page(names, offset, NAMES_MAX);
   }
 
-  list({ tokens: [streamName = ''], data }: ApiRequest): object {
+  async list({ tokens: [streamName = ''], data }: ApiRequest): Promise<object> {
     const offset = readOffset(data);
     const home = this.#home(streamName);
     const options = { nowMs: this.#parts.clock.wallMs(), version: undefined };
     const shown = page(listed(home), offset, LIST_MAX);
     const consumers: object[] = [];
+    const settled: Promise<void>[] = [];
     let bytes = 0;
     for (const [, consumer] of shown.consumers) {
       const info =
@@ -187,7 +195,9 @@ class ConsumerApi {
       bytes += Buffer.byteLength(JSON.stringify(info));
       if (bytes > LIST_BYTES_MAX && consumers.length > 0) break;
       consumers.push(info);
+      if (consumer !== undefined) settled.push(consumer.settled());
     }
+    await Promise.all(settled);
     return { ...shown, consumers };
   }
 
@@ -224,7 +234,7 @@ class ConsumerApi {
     const consumer = find(consumers, name);
     if (asked > 0) checkReset(stream, consumer.config, asked);
     const seq = await consumer.reset(asked === 0 ? undefined : asked);
-    return { ...this.#info(consumer), reset_seq: seq };
+    return { ...(await this.#shown(consumer)), reset_seq: seq };
   }
 
   unpin(request: ApiRequest): object {

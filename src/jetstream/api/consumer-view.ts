@@ -10,6 +10,8 @@ import { ApiError } from './api-error.ts';
 
 /** What the endpoints need of a consumer. */
 export interface ApiConsumer extends ShownConsumer {
+  /** Resolves when all that it shows now is on the disk. */
+  settled(): Promise<void>;
   /** On the disk when it resolves; undefined ends a pause. */
   pause(untilMs: number | undefined): Promise<void>;
   /**

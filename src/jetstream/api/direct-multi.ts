@@ -13,8 +13,8 @@ import type { GetSource } from './get-request.ts';
 const RESULTS_MAX = 1_024;
 /** How often what came meanwhile is looked through. */
 const ROUNDS_MAX = 10;
-/** What one slice sends at most. */
-const SLICE_MESSAGES_MAX = 256;
+/** What one slice sends at most: each message is looked for. */
+const SLICE_MESSAGES_MAX = 64;
 const SLICE_BYTES_MAX = 64 * 1024;
 
 export interface MultiOrder {

@@ -35,7 +35,6 @@ export function quoted(text: string): string {
   return JSON.stringify(text);
 }
 
-const SPACE = /[ \t\r\n]*/y;
 const PLAIN = /[^"\\\p{Cc}]*/uy;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const PART_OF_NUMBER = /-?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?/y;
@@ -63,21 +62,21 @@ class Reader {
 
   /** The next value, or undefined at the end. */
   next(): JsonNode | undefined {
-    this.#skip(SPACE);
+    while (isSpace(this.#text.charCodeAt(this.#at))) this.#at++;
     return this.#at >= this.#text.length ? undefined : this.#value();
   }
 
   /** Passes what `pattern` matches here; it always matches something, be it nothing. */
   #skip(pattern: RegExp): string {
-    pattern.lastIndex = this.#at;
-    const found = pattern.exec(this.#text)?.[0] ?? '';
-    this.#at += found.length;
-    return found;
+    const from = this.#at;
+    pattern.lastIndex = from;
+    if (pattern.test(this.#text)) this.#at = pattern.lastIndex;
+    return this.#text.slice(from, this.#at);
   }
 
   /** The next character that is no white space. */
   #peek(): string {
-    this.#skip(SPACE);
+    while (isSpace(this.#text.charCodeAt(this.#at))) this.#at++;
     return this.#here();
   }
 
@@ -206,6 +205,10 @@ class Reader {
   #wrong(what: string, upTo: number): JsonError {
     return new JsonError(`${what} at offset ${Buffer.byteLength(this.#text.slice(0, upTo))}`);
   }
+}
+
+function isSpace(code: number): boolean {
+  return code === 32 || code === 10 || code === 13 || code === 9;
 }
 
 /** As Go quotes a character. */

@@ -22,7 +22,6 @@ export interface Topic {
 }
 
 interface Under {
-  readonly topic: Topic;
   readonly done: Promise<void>;
 }
 
@@ -30,8 +29,11 @@ interface Under {
 interface Lane {
   requests: number;
   /** The last request under way about each topic; one that waits for others stands for them. */
-  readonly last: Map<string, Under>;
+  readonly last: Map<string, Map<string, Under>>;
 }
+
+/** What stands for all there are. */
+const ALL = '';
 
 export class Lanes {
   readonly #lanes = new Map<object | undefined, Lane>();
@@ -55,8 +57,7 @@ export class Lanes {
   ): T | Promise<T> {
     const lane = this.#lanes.get(from);
     this.#admit(lane, bytes);
-    const before = lane === undefined ? [] : [...lane.last.values()];
-    const waits = before.filter((one) => concerns(one.topic, topic));
+    const waits = lane === undefined ? [] : concerned(lane, topic);
     if (waits.length === 0) {
       const result = body();
       return result instanceof Promise ? this.#track(from, topic, bytes, result) : result;
@@ -74,18 +75,25 @@ export class Lanes {
   }
 
   #track<T>(from: object | undefined, topic: Topic, bytes: number, result: Promise<T>): Promise<T> {
-    const lane = this.#lanes.get(from) ?? { requests: 0, last: new Map<string, Under>() };
+    const lane = this.#lanes.get(from) ?? {
+      requests: 0,
+      last: new Map<string, Map<string, Under>>(),
+    };
     this.#lanes.set(from, lane);
+    const { stream = ALL, consumer = ALL } = topic;
     // It has waited for these, and whoever waits for it waits for them.
-    for (const [key, one] of lane.last) if (covers(topic, one.topic)) lane.last.delete(key);
-    const key = keyOf(topic);
-    const under: Under = { topic, done: result.then(ended, ended) };
-    lane.last.set(key, under);
+    if (stream === ALL) lane.last.clear();
+    else if (consumer === ALL) lane.last.delete(stream);
+    const ofStream = lane.last.get(stream) ?? new Map<string, Under>();
+    lane.last.set(stream, ofStream);
+    const under: Under = { done: result.then(ended, ended) };
+    ofStream.set(consumer, under);
     lane.requests++;
     this.#requests++;
     this.#bytes += bytes;
     return result.finally(() => {
-      if (lane.last.get(key) === under) lane.last.delete(key);
+      if (ofStream.get(consumer) === under) ofStream.delete(consumer);
+      if (ofStream.size === 0 && lane.last.get(stream) === ofStream) lane.last.delete(stream);
       lane.requests--;
       if (lane.requests === 0) this.#lanes.delete(from);
       this.#requests--;
@@ -96,16 +104,16 @@ export class Lanes {
 
 function ended(): void {}
 
-function keyOf({ stream = '', consumer = '' }: Topic): string {
-  return `${stream}.${consumer}`;
-}
-
-function concerns(a: Topic, b: Topic): boolean {
-  return covers(a, b) || covers(b, a);
-}
-
-/** Whether `a` is about all that `b` is about. */
-function covers(a: Topic, b: Topic): boolean {
-  if (a.stream === undefined) return true;
-  return a.stream === b.stream && (a.consumer === undefined || a.consumer === b.consumer);
+/** Those under way that are about what `topic` is about. */
+function concerned({ last }: Lane, { stream, consumer }: Topic): Under[] {
+  if (stream === undefined) return [...last.values()].flatMap((one) => [...one.values()]);
+  const found = [...(last.get(ALL)?.values() ?? [])];
+  const ofStream = last.get(stream);
+  if (ofStream === undefined) return found;
+  if (consumer === undefined) return [...found, ...ofStream.values()];
+  for (const key of [ALL, consumer]) {
+    const one = ofStream.get(key);
+    if (one !== undefined) found.push(one);
+  }
+  return found;
 }

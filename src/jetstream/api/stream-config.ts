@@ -85,6 +85,7 @@ export type StreamConfigRequest = ShapeOf<typeof STREAM_CONFIG_REQUEST>;
 
 /** The level of the API that a stream needs (ADR-44). */
 function requiredLevel(config: StreamConfig): number {
+  if (config.allowBatched === true) return 4;
   if (config.allowAtomic === true || config.inert?.['persist_mode'] !== undefined) return 2;
   return config.allowMsgTtl === true || config.markerTtlMs !== undefined ? 1 : 0;
 }
@@ -136,6 +137,7 @@ export function wireStreamConfig(config: StreamConfig, version?: string): object
     ...where('subject_delete_marker_ttl', wireNanos(config.markerTtlMs ?? 0)),
     ...where('allow_atomic', config.allowAtomic),
     ...where('persist_mode', inert['persist_mode']),
+    ...where('allow_batched', config.allowBatched),
     metadata,
   };
 }

@@ -58,8 +58,7 @@ function wireState(state: StreamState & { readonly numDeleted: number }): object
   return {
     messages,
     bytes,
-    // Nothing was ever stored, and nothing was set aside either.
-    first_seq: lastSeq === 0 ? 0 : firstSeq,
+    first_seq: lastSeq === 0 && state.begun !== true ? 0 : firstSeq,
     first_ts: firstTimeMs === null ? ZERO_TIME : msToTime(firstTimeMs),
     last_seq: lastSeq,
     last_ts: lastTimeMs === null ? ZERO_TIME : msToTime(lastTimeMs),

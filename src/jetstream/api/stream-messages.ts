@@ -44,10 +44,19 @@ async function remove(view: Pick<JetStreamView, 'stream'>, request: ApiRequest):
   const { seq = 0, no_erase: noErase = false } = decode(MSG_DELETE_REQUEST, request.data);
   const stream = streamOf(view, request.tokens[0]);
   checkOpen(stream, stream.config.denyDelete, 10057, 'message delete not permitted');
-  if (seq > stream.state().lastSeq) throw new ApiError(500, 10057, 'stream store EOF');
+  checkInside(stream, seq);
   if (seq === 0 || !(await stream.remove(seq, { erase: !noErase })))
     throw new ApiError(400, 10043, `sequence ${seq} not found`);
   return { success: true };
+}
+
+/** nats-server knows numbers before the first message and behind the last for what they are in file streams only. */
+function checkInside(stream: StreamView, seq: number): void {
+  if (stream.config.storage === 'memory') return;
+  const { firstSeq, lastSeq, messages } = stream.state();
+  if (seq > lastSeq) throw new ApiError(500, 10057, 'stream store EOF');
+  if (seq < firstSeq || messages === 0 || seq === 0)
+    throw new ApiError(500, 10057, 'no message found');
 }
 
 /** Throws where a client may not take messages out of `stream`. */

@@ -6,6 +6,7 @@ import { nextTurn } from '../slices.ts';
 import { SubjectFilter } from '../subject-filter.ts';
 import { bool, decode, int, isObjectOrArray, string, struct } from './decode.ts';
 import { endpoint, type ApiRequest, type Endpoint } from './endpoint.ts';
+import { JsonText } from './json-text.ts';
 import {
   consumerCount,
   streamOf,
@@ -72,7 +73,7 @@ class Reading {
     const more = {
       ...(page === undefined || page.shown.length === 0
         ? {}
-        : { subjects: Object.fromEntries(page.shown) }),
+        : { subjects: await this.#written(page.shown) }),
       ...(deleted.length === 0 ? {} : { deleted }),
     };
     return { ...NO_PAGES, ...page?.page, ...streamInfo(stream, options, more) };
@@ -84,18 +85,29 @@ class Reading {
     filter: string,
     from: number,
   ): Promise<{ page: object; shown: [string, number][] }> {
-    const all: [string, number][] = [];
+    const found = new Map<string, number>();
     let looked = 0;
-    for (const entry of stream.subjects(new SubjectFilter([filter]))) {
-      all.push(entry);
+    for (const [subject, count] of stream.subjects(new SubjectFilter([filter]))) {
+      found.set(subject, count);
       if (++looked % SUBJECTS_PER_TURN === 0) await this.#turn();
     }
+    const all = [...found];
     if (all.length === 0) return { page: {}, shown: [] };
     const offset = Math.max(0, from);
     const page = { total: all.length, offset, limit: SUBJECTS_SHOWN_MAX };
     if (offset === 0 && all.length <= SUBJECTS_SHOWN_MAX) return { page, shown: all };
     all.sort(([a], [b]) => (a < b ? -1 : 1));
     return { page, shown: all.slice(offset, offset + SUBJECTS_SHOWN_MAX) };
+  }
+
+  /** As an object of JSON. */
+  async #written(shown: readonly [string, number][]): Promise<JsonText> {
+    let text = '';
+    for (const [i, [subject, count]] of shown.entries()) {
+      text += `${i === 0 ? '' : ','}${JSON.stringify(subject)}:${count}`;
+      if ((i + 1) % SUBJECTS_PER_TURN === 0) await this.#turn();
+    }
+    return new JsonText(`{${text}}`);
   }
 
   /** Lets others have their turn. */

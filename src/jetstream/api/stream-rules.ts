@@ -191,6 +191,7 @@ function switchesOf(request: StreamConfigRequest): Partial<StreamConfig> {
     ...given('allowMsgTtl', ttl),
     ...given('markerTtlMs', markerTtlMs),
     ...given('allowAtomic', request.allow_atomic),
+    ...given('allowBatched', request.allow_batched),
   };
 }
 
@@ -309,7 +310,6 @@ export function refuseUnbuilt(request: StreamConfigRequest): void {
     request.allow_msg_schedules === true,
     'message schedules are not supported by this server',
   );
-  refuseIf(request.allow_batched === true, 'fast batches are not supported by this server');
   refuseIf(
     (request.first_seq ?? 0) >= Number.MAX_SAFE_INTEGER,
     'first sequence is too large, maximum allowed is 9007199254740990',

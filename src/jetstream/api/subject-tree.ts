@@ -10,6 +10,12 @@ interface Branch {
 export class SubjectTree {
   readonly #root: Branch = { next: new Map() };
 
+  static of(filters: readonly string[]): SubjectTree {
+    const tree = new SubjectTree();
+    for (const filter of filters) tree.add(filter);
+    return tree;
+  }
+
   /** Adds a filter. */
   add(filter: string): void {
     let branch = this.#root;
@@ -19,6 +25,11 @@ export class SubjectTree {
       branch = next;
     }
     branch.ends = filter;
+  }
+
+  /** Whether a filter other than `filter` itself covers it. */
+  covers(filter: string): boolean {
+    return covered(this.#root, filter.split('.'), 0, filter);
   }
 
   /** A filter with which `filter` has a subject in common, or undefined. */
@@ -49,4 +60,17 @@ function any(branch: Branch): string | undefined {
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+function covered(branch: Branch, tokens: readonly string[], at: number, self: string): boolean {
+  const token = tokens[at];
+  if (token === undefined) return branch.ends !== undefined && branch.ends !== self;
+  const rest = branch.next.get('>')?.ends;
+  if (rest !== undefined && rest !== self) return true;
+  if (token === '>') return false;
+  for (const way of token === '*' ? ['*'] : [token, '*']) {
+    const next = branch.next.get(way);
+    if (next !== undefined && covered(next, tokens, at + 1, self)) return true;
+  }
+  return false;
 }

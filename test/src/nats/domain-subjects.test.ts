@@ -54,3 +54,40 @@ test('other subjects are what they are, with any domain and with none', async ()
     }
   }
 });
+
+test('what a client may not ask, it may not ask with the domain either', async () => {
+  const subjects = { publish: undefined, subscribe: undefined, denySubscribe: [] };
+  const at = new NatsGateway({
+    domain: 'gw7',
+    users: [
+      {
+        user: 'u',
+        secret: { type: 'password', text: 'p' },
+        permissions: {
+          ...subjects,
+          denyPublish: ['$JS.API.STREAM.DELETE.>', '$KV.>'],
+          allowResponses: false,
+        },
+      },
+    ],
+  });
+  onTestFinished(() => at.destroy());
+  const stored = at.stream('>');
+  const client = await at.client('CONNECT {"verbose":false,"user":"u","pass":"p"}\r\n');
+  client.take();
+  for (const subject of ['$JS.gw7.API.STREAM.DELETE.S', '$JS.gw7.API.$KV.b.k'])
+    await client.says(`PUB ${subject} 0\r\n\r\n`);
+  expect(client.take().split('\r\n').slice(0, 2)).toEqual([
+    '-ERR \'Permissions Violation for Publish to "$JS.API.STREAM.DELETE.S"\'',
+    '-ERR \'Permissions Violation for Publish to "$KV.b.k"\'',
+  ]);
+  // Nor may an answer of ours ask it.
+  for (const reply of ['$JS.API.STREAM.DELETE.S', '$JS.gw7.API.STREAM.DELETE.S']) {
+    await client.says(`PUB x ${reply} 0\r\n\r\n`);
+    expect(client.take()).toBe(
+      `-ERR 'Permissions Violation for Publish with Reply of "${reply}"'\r\n`,
+    );
+  }
+  await client.says('PUB $JS.gw7.API.STREAM.INFO.S 0\r\n\r\n');
+  expect(stored.messages.map(({ subject }) => subject)).toEqual(['$JS.API.STREAM.INFO.S']);
+});

@@ -300,7 +300,8 @@ test('a purge takes what it names and nothing else, and a deleted message is gon
     first_seq: 5,
     messages: 2,
   });
-  expect(await purge('anything')).toBe(2);
+  expect(await purge({ keep: 1 })).toBe(1);
+  expect(await purge('anything')).toBe(1);
   expect((await gateway.ask('STREAM.INFO.A'))['state']).toMatchObject({
     messages: 0,
     bytes: 0,
@@ -311,8 +312,13 @@ test('a purge takes what it names and nothing else, and a deleted message is gon
   const remove = async (body: unknown) => refusal(await gateway.ask('STREAM.MSG.DELETE.A', body));
   expect(await remove('')).toBe('400 10003 bad request');
   expect(await remove({ seq: 99 })).toBe('500 10057 stream store EOF');
-  expect(await remove({ seq: 2 })).toBe('400 10043 sequence 2 not found');
-  expect(await remove({ seq: 0 })).toBe('400 10043 sequence 0 not found');
+  expect(await remove({ seq: 2 })).toBe('500 10057 no message found');
+  expect(await remove({ seq: 0 })).toBe('500 10057 no message found');
+  await make(gateway, 'M', { storage: 'memory', subjects: ['memory'] });
+  const fromMemory = async (seq: number) =>
+    refusal(await gateway.ask('STREAM.MSG.DELETE.M', { seq }));
+  expect(await fromMemory(0)).toBe('400 10043 sequence 0 not found');
+  expect(await fromMemory(99)).toBe('400 10043 sequence 99 not found');
   await make(gateway, 'D', { deny_delete: true, deny_purge: true });
   expect(refusal(await gateway.ask('STREAM.PURGE.D'))).toBe('500 10110 stream purge not permitted');
   expect(refusal(await gateway.ask('STREAM.MSG.DELETE.D', { seq: 1 }))).toBe(
@@ -329,6 +335,22 @@ test('a stream that begins later says so before it has a message', async () => {
   await using gateway = await opened();
   const created = await make(gateway, 'A', { first_seq: 100 });
   expect(created['state']).toMatchObject({ first_seq: 100, last_seq: 99, messages: 0 });
+});
+
+test('an empty stream says where its numbers begin once somebody has said so', async () => {
+  await using gateway = await opened();
+  const first = async (name: string) => {
+    const { state } = (await gateway.ask(`STREAM.INFO.${name}`)) as { state?: object };
+    return state;
+  };
+  await make(gateway, 'A', { subjects: ['a'], first_seq: 1 });
+  await make(gateway, 'B', { subjects: ['b'] });
+  expect(await first('A')).toMatchObject({ first_seq: 1, last_seq: 0 });
+  await gateway.ask('STREAM.UPDATE.A', { name: 'A', subjects: ['a'] });
+  expect(await first('A'), 'an update does not take it back').toMatchObject({ first_seq: 1 });
+  expect(await first('B')).toMatchObject({ first_seq: 0 });
+  await gateway.ask('STREAM.PURGE.B');
+  expect(await first('B')).toMatchObject({ first_seq: 1, last_seq: 0 });
 });
 
 test('limits for consumers cannot become smaller than what a consumer has', async () => {

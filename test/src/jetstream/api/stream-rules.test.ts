@@ -109,7 +109,6 @@ test.each<[object, string]>([
     '500 10052 message scheduling cannot use discard new',
   ],
   [{ allow_msg_schedules: true }, '500 10052 message schedules are not supported by this server'],
-  [{ allow_batched: true }, '500 10052 fast batches are not supported by this server'],
   [
     { persist_mode: 'async', storage: 'memory' },
     '500 10052 async persist mode is only supported on file storage',
@@ -236,6 +235,10 @@ test.each<[object, object]>([
     },
   ],
   [{ allow_atomic: true }, { allow_atomic: true, metadata: { '_nats.req.level': '2' } }],
+  [
+    { allow_atomic: true, allow_batched: true },
+    { allow_atomic: true, allow_batched: true, metadata: { '_nats.req.level': '4' } },
+  ],
   [{ persist_mode: 'async' }, { persist_mode: 'async', metadata: { '_nats.req.level': '2' } }],
   [{ persist_mode: '' }, {}],
   [

@@ -49,7 +49,6 @@ test.each<[object, object, string]>([
   [{}, { persist_mode: 'async' }, `${CANNOT} change persist mode`],
   [{}, { num_replicas: 3 }, '500 10074 replicas > 1 not supported in non-clustered mode'],
   [{}, { mirror: { name: 'A' } }, '400 10055 stream mirror configuration can not be updated'],
-  [{}, { allow_batched: true }, '500 10052 fast batches are not supported by this server'],
   [{}, { max_msgs: 5, max_consumers: 3, allow_direct: true, subjects: ['z'] }, 'none'],
 ])('a stream %j that shall become %j: %s', (before, after, words) => {
   expect(refusal(() => updated(before, after))).toBe(words);

@@ -2,7 +2,8 @@
 //
 // Sequences are delivered for the first time in ascending order, each with the next consumer sequence; a redelivery
 // takes another consumer sequence, but is known by its first. So the pending message with the lowest sequence has the
-// lowest consumer sequence too, everything below it is acknowledged, and the ack floor is right below it.
+// lowest consumer sequence too, everything below it is acknowledged, and the ack floor is right below it; only where that
+// message was given up (max_deliver), the floor rests below it until nothing is pending, and rows tell what is done.
 
 import { Pending, type PendingMessage } from './pending.ts';
 import { Redeliveries } from './redeliveries.ts';
@@ -26,6 +27,8 @@ export class AckState {
   readonly exceeded = new Map<number, number>();
   readonly rows: SeqRows;
   #redelivered = 0;
+  /** The message right above the floor was given up: as in nats-server, the floor rests until nothing is pending. */
+  #heldUp = false;
   /** Everything that earlier runs delivered is in `pending`; until then the rows tell. */
   isRestored = true;
 
@@ -69,6 +72,7 @@ export class AckState {
     this.exceeded.clear();
     this.rows.clear();
     this.#redelivered = 0;
+    this.#heldUp = false;
     this.delivered.consumerSeq = 0;
     this.delivered.streamSeq = seq - 1;
     this.floor.consumerSeq = 0;
@@ -90,7 +94,7 @@ export class AckState {
   ack(seq: number): PendingMessage | undefined {
     const message = this.pending.get(seq);
     if (message === undefined) {
-      if (this.exceeded.delete(seq)) this.rows.forget(seq);
+      if (this.exceeded.delete(seq)) this.#forgetExceeded(seq);
       return undefined;
     }
     this.#forget(message);
@@ -118,11 +122,45 @@ export class AckState {
     if (this.exceeded.size >= EXCEEDED_MAX) {
       const [oldest = 0] = this.exceeded.keys();
       this.exceeded.delete(oldest);
-      this.rows.forget(oldest);
+      this.#forgetExceeded(oldest);
     }
     this.exceeded.set(message.seq, message.deliveries);
     this.rows.exceeded(message.seq, message.deliveries);
-    this.#settle(message);
+    const { first } = this.pending;
+    this.#heldUp ||= first === undefined || first.seq > message.seq;
+  }
+
+  /** It is to be delivered no more, also after a start that finds the floor below it. */
+  #forgetExceeded(seq: number): void {
+    if (seq <= this.floor.streamSeq) this.rows.forget(seq);
+    else this.rows.acked(seq, this.delivered.streamSeq, () => this.pending.all());
+  }
+
+  /** Up to `seq` there is nothing that is not delivered. */
+  looked(seq: number): void {
+    this.delivered.streamSeq = Math.max(this.delivered.streamSeq, seq);
+  }
+
+  /** Of what a purge has left, `firstSeq` is the first that concerns the consumer: all before it is over. */
+  purged(firstSeq: number): PendingMessage[] {
+    const { delivered, floor } = this;
+    this.looked(firstSeq - 1);
+    const done: PendingMessage[] = [];
+    for (let first = this.pending.first; first !== undefined && first.seq < firstSeq;) {
+      done.push(first);
+      this.#forget(first);
+      ({ first } = this.pending);
+    }
+    for (const seq of this.exceeded.keys()) {
+      if (seq >= firstSeq) continue;
+      this.exceeded.delete(seq);
+      this.#forgetExceeded(seq);
+    }
+    const consumerSeq = Math.max(floor.consumerSeq, done.at(-1)?.consumerSeq ?? 0);
+    if (this.pending.first === undefined)
+      this.#moveFloor(delivered.consumerSeq, delivered.streamSeq);
+    else this.#moveFloor(consumerSeq, firstSeq - 1);
+    return done;
   }
 
   /** Whether a message that the consumer covers is still needed; `nextSeq` is the first that it has not looked at. */
@@ -144,7 +182,8 @@ export class AckState {
     const { first } = this.pending;
     const { consumerSeq, streamSeq } = this.delivered;
     if (first === undefined) this.#moveFloor(consumerSeq, streamSeq);
-    else if (first.seq > message.seq) this.#moveFloor(first.consumerSeq - 1, first.seq - 1);
+    else if (first.seq > message.seq && !this.#heldUp)
+      this.#moveFloor(first.consumerSeq - 1, first.seq - 1);
   }
 
   #moveFloor(consumerSeq: number, streamSeq: number): void {
@@ -152,6 +191,7 @@ export class AckState {
     this.floor.consumerSeq = Math.max(this.floor.consumerSeq, consumerSeq);
     if (streamSeq <= from) return;
     this.floor.streamSeq = streamSeq;
+    this.#heldUp = false;
     this.rows.floorMoved(from, streamSeq);
   }
 }

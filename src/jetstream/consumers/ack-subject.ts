@@ -9,6 +9,7 @@ const PREFIX = '$JS.ACK.';
 const DOT = 46;
 const ZERO = 48;
 const NINE = 57;
+const PREFIX_DOTS = 2;
 /** Dots of the first form; the second has two more at least. */
 const SHORT_DOTS = 8;
 const LONG_DOTS = 10;
@@ -27,22 +28,32 @@ export function ackPrefix(stream: string, consumer: string): string {
   return `${PREFIX}${stream}.${consumer}.`;
 }
 
-/** Reads an ack subject; undefined where it is none. */
+/** Where the dots of the subject that is being read are, behind the prefix. */
+const dots = new Int32Array(LONG_DOTS);
+
+/** Reads an ack subject, which begins with `$JS.ACK.`; undefined where it is none. */
 export function parseAckSubject(subject: string): AckTokens | undefined {
-  let dots = 0;
-  for (let i = 0; i < subject.length; i++) if (subject.charCodeAt(i) === DOT) dots++;
-  if (dots !== SHORT_DOTS && dots < LONG_DOTS) return undefined;
-  let from = PREFIX.length;
-  if (dots >= LONG_DOTS) from = subject.indexOf('.', subject.indexOf('.', from) + 1) + 1;
-  const end = subject.indexOf('.', subject.indexOf('.', from) + 1);
-  const deliveriesEnd = subject.indexOf('.', end + 1);
-  const seqEnd = subject.indexOf('.', deliveriesEnd + 1);
-  const consumerSeqEnd = subject.indexOf('.', seqEnd + 1);
+  let count = PREFIX_DOTS;
+  for (let i = PREFIX.length; i < subject.length; i++) {
+    if (subject.charCodeAt(i) !== DOT) continue;
+    if (count < LONG_DOTS) dots[count - PREFIX_DOTS] = i;
+    count++;
+  }
+  if (count !== SHORT_DOTS && count < LONG_DOTS) return undefined;
+  const skip = count >= LONG_DOTS ? 2 : 0;
+  const from = skip === 0 ? PREFIX.length : dotAt(1) + 1;
+  const end = dotAt(skip + 1);
+  const deliveriesEnd = dotAt(skip + 2);
+  const seqEnd = dotAt(skip + 3);
   const deliveries = digits(subject, end + 1, deliveriesEnd);
   const seq = digits(subject, deliveriesEnd + 1, seqEnd);
-  const consumerSeq = digits(subject, seqEnd + 1, consumerSeqEnd);
+  const consumerSeq = digits(subject, seqEnd + 1, dotAt(skip + 4));
   const good = deliveries >= 0 && seq >= 0 && consumerSeq >= 0;
   return { consumer: subject.slice(from, end), deliveries, seq: good ? seq : 0, consumerSeq };
+}
+
+function dotAt(n: number): number {
+  return dots[n] ?? 0;
 }
 
 function digits(text: string, from: number, end: number): number {

@@ -53,10 +53,14 @@ export class Acknowledging {
 
   /** `message` was delivered at `nowMs`: it is due again when its ack wait is over. */
   track(message: PendingMessage, nowMs: number): void {
+    const dueMs = nowMs + this.#waitMs(message);
+    this.#host.progress.pending.deadlines.set(message, dueMs);
+    if (dueMs < this.#timerMs) this.#arm();
+  }
+
+  #waitMs({ deliveries }: PendingMessage): number {
     const { ackWaitMs, backoffMs = [] } = this.#host.config;
-    const waitMs = backoffMs[Math.min(message.deliveries, backoffMs.length) - 1] ?? ackWaitMs;
-    this.#host.progress.pending.deadlines.set(message, nowMs + waitMs);
-    if (nowMs + waitMs < this.#timerMs) this.#arm();
+    return backoffMs[Math.min(deliveries, backoffMs.length) - 1] ?? ackWaitMs;
   }
 
   /** When the last of what is pending is due; undefined for nothing. */
@@ -82,14 +86,25 @@ export class Acknowledging {
   }
 
   #expire(): void {
-    const { progress, config } = this.#host;
+    const { progress } = this.#host;
     const due = progress.pending.deadlines.due(this.#clock.monotonicMs());
     if (due.length === 0) return;
-    for (const message of due.sort((a, b) => a.seq - b.seq)) {
-      if (config.maxDeliver > 0 && message.deliveries >= config.maxDeliver) this.exceed(message);
-      else progress.redeliveries.add(message.seq);
-    }
+    for (const message of due.sort((a, b) => a.seq - b.seq)) this.#again(message);
     this.#host.wake();
+  }
+
+  /** Everything that is pending is due: it goes to somebody else now. */
+  expireAll(): void {
+    for (const message of this.#host.progress.pending.all()) this.#again(message);
+    this.#host.wake();
+  }
+
+  /** It is to be delivered once more. What waits for that already is given up at its turn. */
+  #again(message: PendingMessage): void {
+    const { progress, config } = this.#host;
+    if (progress.redeliveries.has(message.seq)) return;
+    if (config.maxDeliver > 0 && message.deliveries >= config.maxDeliver) this.exceed(message);
+    else progress.redeliveries.add(message.seq);
   }
 
   /** It was delivered as often as it may be. */
@@ -100,14 +115,24 @@ export class Acknowledging {
     events.exceeded(message);
   }
 
-  /** The stream has dropped a message that was delivered. */
-  gone(seq: number): void {
+  /** The stream has dropped a message that was delivered. `quietly`: a purge of everything is no news of each. */
+  gone(seq: number, quietly: boolean): void {
     const { progress, events, record } = this.#host;
     const message = progress.ack(seq);
     record?.acked();
     if (message === undefined) return;
-    events.terminated(seq, message.consumerSeq, message.deliveries, GONE);
+    this.lastAckMs = this.#clock.wallMs();
+    if (!quietly) events.terminated(seq, message.consumerSeq, message.deliveries, GONE);
     this.#host.wake();
+  }
+
+  /** Everything before `fromSeq` was purged. */
+  purged(fromSeq: number): void {
+    const { progress, record } = this.#host;
+    const wasPending = progress.purged(fromSeq).length > 0;
+    if (wasPending) this.lastAckMs = this.#clock.wallMs();
+    record?.acked();
+    if (wasPending) this.#host.wake();
   }
 
   // --- acks ---
@@ -155,16 +180,17 @@ export class Acknowledging {
       if (seq <= progress.floor.streamSeq || consumerSeq <= progress.floor.consumerSeq) return true;
       const done = progress.ackAll(seq, consumerSeq);
       if (keepsOthers) for (const each of done) this.#host.released(each.seq);
+      this.lastAckMs = this.#clock.wallMs();
     } else {
       const comesLate = progress.exceeded.has(seq);
       const message = progress.ack(seq);
+      this.lastAckMs = this.#clock.wallMs();
       if (message === undefined && !comesLate) return true;
       if (sample && message !== undefined && config.samplePercent !== undefined)
         this.#sample(message, consumerSeq);
       if (keepsOthers) this.#host.released(seq);
     }
-    this.lastAckMs = this.#clock.wallMs();
-    if (keepsOthers) record?.save();
+    if (keepsOthers) record?.ackedAtOnce();
     else record?.acked();
     if (wasFull) this.#host.wake();
     return true;
@@ -178,20 +204,21 @@ export class Acknowledging {
     this.#host.events.acked(message, consumerSeq, this.#clock.monotonicMs() - message.sentMs);
   }
 
-  #nak({ seq, consumerSeq }: AckTokens, verb: Extract<AckVerb, { kind: 'nak' }>): void {
+  #nak({ seq, consumerSeq, deliveries }: AckTokens, verb: Extract<AckVerb, { kind: 'nak' }>): void {
     const { progress, events } = this.#host;
     const message = progress.pending.get(seq);
     if (message === undefined || consumerSeq > progress.delivered.consumerSeq) return;
-    events.naked(message, consumerSeq);
+    events.naked(seq, consumerSeq, deliveries);
     if (verb.bad !== undefined) this.#host.badNak(verb.bad);
     if (verb.delayMs === undefined) {
       progress.redeliveries.add(seq);
       return this.#host.wake();
     }
     progress.redeliveries.delete(seq);
-    const dueMs = this.#clock.monotonicMs() + Math.max(0, verb.delayMs);
-    progress.pending.deadlines.set(message, dueMs);
-    if (dueMs < this.#timerMs) this.#arm();
+    // As if it had been delivered when its ack wait is over at that time: another ack wait finds it so.
+    const delayMs = Math.max(0, verb.delayMs);
+    message.sentMs = this.#clock.monotonicMs() + delayMs - this.#waitMs(message);
+    this.track(message, message.sentMs);
   }
 
   #progress(seq: number): void {

@@ -1,20 +1,22 @@
 // What depends on consumers that are there already: whether one more may come, and what of one may change. Numbers and
 // texts are nats-server's.
 
-import { collide } from '../../subject.ts';
 import { ApiError } from '../api/api-error.ts';
+import { SubjectTree } from '../api/subject-tree.ts';
 import type { StreamRules } from './config-rules.ts';
+import { EPHEMERAL_MS } from './inactivity.ts';
 import type { ConsumerConfig } from './types.ts';
 
 /**
  * Whether a stream with the consumers `others` (without it itself) may have `config`. Of one that is there and changes only
- * its filters are looked at. Throws an ApiError.
+ * its filters are looked at. `taken` has the filters of `others` (see `takenBy`). Throws an ApiError.
  */
 export function checkAgainst(
   stream: StreamRules,
   others: readonly ConsumerConfig[],
   config: ConsumerConfig,
   isNew = true,
+  taken = (): SubjectTree => takenBy(others),
 ): void {
   const counted = others.filter((other) => other.sourcing !== true);
   const consumersMax = stream.maxConsumers ?? -1;
@@ -34,7 +36,10 @@ export function checkAgainst(
         'multiple non-filtered consumers not allowed on workqueue stream',
       );
   }
-  if (config.filterSubjects.some((filter) => isTaken(filter, others)))
+  const { filterSubjects } = config;
+  if (filterSubjects.length === 0) return;
+  const tree = taken();
+  if (filterSubjects.some((filter) => tree.overlapping(filter) !== undefined))
     throw new ApiError(400, 10100, 'filtered consumer not unique on workqueue stream');
 }
 
@@ -43,13 +48,15 @@ function isFree({ direct, sourcing }: ConsumerConfig): boolean {
   return direct === true || sourcing === true;
 }
 
-function isTaken(filter: string, others: readonly ConsumerConfig[]): boolean {
-  return others.some(
-    (other) =>
-      !isFree(other) &&
-      (other.filterSubjects.length === 0 ||
-        other.filterSubjects.some((theirs) => collide(filter, theirs))),
-  );
+/** The filters that consumers of a work-queue have for themselves. */
+export function takenBy(others: readonly ConsumerConfig[]): SubjectTree {
+  return SubjectTree.of(others.flatMap(filtersOf));
+}
+
+/** What a consumer has of the stream: everything, where it has no filter. */
+export function filtersOf(config: ConsumerConfig): readonly string[] {
+  if (isFree(config)) return [];
+  return config.filterSubjects.length === 0 ? ['>'] : config.filterSubjects;
 }
 
 /** What must stay as it is, in the order in which it is looked at, and what is said of it. */
@@ -81,6 +88,17 @@ export function checkUpdate(before: ConsumerConfig, after: ConsumerConfig, bound
   }
   if ((before.pull?.maxWaiting ?? 0) !== (after.pull?.maxWaiting ?? 0))
     throw refused('max waiting can not be updated');
+}
+
+/**
+ * `wanted` as the next configuration of `before`: one that says nothing of how long it may be unused goes on as it was
+ * made, durable or not, whatever name it has now.
+ */
+export function changed(before: ConsumerConfig, wanted: ConsumerConfig): ConsumerConfig {
+  const isOpen = wanted.asked?.inactiveDefault === true || !wanted.inactiveThresholdMs;
+  if (!isOpen) return wanted;
+  const stays = !before.inactiveThresholdMs || before.durable;
+  return { ...wanted, inactiveThresholdMs: stays ? undefined : EPHEMERAL_MS };
 }
 
 function refused(why: string): ApiError {

@@ -3,6 +3,7 @@
 
 import { hasWildcard, isCovered, isFilter } from '../../subject.ts';
 import { ApiError } from '../api/api-error.ts';
+import { SubjectTree } from '../api/subject-tree.ts';
 import type { StreamConfig } from '../stream-types.ts';
 import { formatGoDuration } from './go-duration.ts';
 import type { WireConsumer } from './wire.ts';
@@ -18,8 +19,9 @@ const HEARTBEAT_MIN_MS = 100;
 const DESCRIPTION_BYTES_MAX = 4096;
 const METADATA_BYTES_MAX = 128 * 1024;
 const CONSUMER_NAME_BYTES_MAX = 255;
-/** Each is held against each: a thousand take some 50 ms. nats-server knows no limit. */
+/** Each is held against the others, and against every message. nats-server knows no limit. */
 const FILTERS_MAX = 1_000;
+const FILTERS_BYTES_MAX = 32 * 1024;
 
 /** What of a stream's configuration says what its consumers may be. */
 export type StreamRules = Pick<
@@ -217,6 +219,12 @@ function checkFilters({ filter_subject: one, filter_subjects: many }: WireConsum
   const filters = one === '' ? many : [one];
   if (filters.length > FILTERS_MAX)
     throw bad(10052, `consumer can not have more than ${FILTERS_MAX} filter subjects`, 500);
+  if (Buffer.byteLength(filters.join('')) > FILTERS_BYTES_MAX)
+    throw bad(
+      10052,
+      `consumer can not have more than ${FILTERS_BYTES_MAX} bytes of filter subjects`,
+      500,
+    );
   for (const filter of filters) if (!isFilter(filter)) throw bad(10052, 'invalid subject', 500);
   if (overlap(filters)) throw bad(10138, 'consumer subject filters cannot overlap');
 }
@@ -224,21 +232,8 @@ function checkFilters({ filter_subject: one, filter_subjects: many }: WireConsum
 /** Whether one of them is covered by another. */
 function overlap(filters: readonly string[]): boolean {
   if (new Set(filters).size < filters.length) return true;
-  const wide = filters.filter(hasWildcard).map((filter) => ({ filter, tokens: filter.split('.') }));
-  return filters.some((filter) => {
-    const tokens = filter.split('.');
-    return wide.some((other) => other.filter !== filter && isWithin(tokens, other.tokens));
-  });
-}
-
-/** See isCovered; it splits anew each time. */
-function isWithin(tokens: readonly string[], wide: readonly string[]): boolean {
-  for (const [i, want] of wide.entries()) {
-    if (want === '>') return tokens.length > i;
-    const token = tokens[i];
-    if (token === undefined || token === '>' || (want !== '*' && want !== token)) return false;
-  }
-  return tokens.length === wide.length;
+  const wide = SubjectTree.of(filters.filter(hasWildcard));
+  return filters.some((filter) => wide.covers(filter));
 }
 
 /** What each policy is called, and what it needs. */

@@ -121,6 +121,9 @@ function toAsked(wire: WireConsumer, hasDefaultThreshold: boolean): AskedConfig 
     ...(wire.num_replicas === 0 ? {} : { replicas: wire.num_replicas }),
     ...(wire.ack_policy === 'none' && wire.max_ack_pending === -1 ? { maxAckPending: -1 } : {}),
     ...(hasDefaultThreshold ? { inactiveDefault: true } : {}),
+    ...(wire.deliver_subject === '' && wire.deliver_group !== ''
+      ? { deliverGroup: wire.deliver_group }
+      : {}),
   };
   return Object.keys(asked).length === 0 ? undefined : asked;
 }
@@ -157,7 +160,7 @@ export function configToWire(config: ConsumerConfig, version?: string): Record<s
       max_expires: (pull ?? push)?.maxExpiresMs ?? 0,
       max_bytes: (pull ?? push)?.maxBytes ?? 0,
       deliver_subject: push?.deliverSubject ?? '',
-      deliver_group: push?.deliverGroup ?? '',
+      deliver_group: push?.deliverGroup ?? asked?.deliverGroup ?? '',
       idle_heartbeat: push?.idleHeartbeatMs ?? 0,
       inactive_threshold: config.inactiveThresholdMs ?? 0,
       num_replicas: asked?.replicas ?? 0,

@@ -2,6 +2,7 @@
 // of how long acks take.
 
 import type { Advisories } from '../advisories.ts';
+import { msToTime, ZERO_TIME } from '../api/rfc3339.ts';
 import type { PendingMessage } from './pending.ts';
 
 export class ConsumerEvents {
@@ -42,15 +43,15 @@ export class ConsumerEvents {
     this.#tell('PAUSE', 'consumer_pause', () => ({
       paused: isPaused,
       // The zero time of nats-server stands for none.
-      pause_until: untilMs === undefined ? '0001-01-01T00:00:00Z' : new Date(untilMs).toISOString(),
+      pause_until: untilMs === undefined ? ZERO_TIME : msToTime(untilMs),
     }));
   }
 
-  naked(message: PendingMessage, consumerSeq: number): void {
+  naked(seq: number, consumerSeq: number, deliveries: number): void {
     this.#tell('MSG_NAKED', 'nak', () => ({
       consumer_seq: consumerSeq,
-      stream_seq: message.seq,
-      deliveries: message.deliveries,
+      stream_seq: seq,
+      deliveries,
     }));
   }
 

@@ -12,6 +12,9 @@ const ACKS_LATE_MS = 250;
 /** Deliveries are written by themselves this much later. */
 const DELIVERIES_LATE_MS = 5_000;
 
+/** Rows that wait for that: one transaction writes them all, in a few milliseconds. */
+const UNWRITTEN_MAX = 4_096;
+
 export class ConsumerRecord implements Participant {
   readonly #store: Store;
   readonly #clock: Clock;
@@ -19,6 +22,8 @@ export class ConsumerRecord implements Participant {
   readonly #state: AckState;
   #changed = false;
   #queued = false;
+  /** Transactions with something of it that the disk has not confirmed. */
+  #unsynced = 0;
   #cancel: Cancel | undefined;
   /** How late the write that is planned may be; Infinity for none. */
   #lateMs = Infinity;
@@ -41,6 +46,12 @@ export class ConsumerRecord implements Participant {
     this.#late(ACKS_LATE_MS);
   }
 
+  /** The same, where the stream drops the message for it: in one transaction with that. */
+  ackedAtOnce(): void {
+    this.#changed = true;
+    this.save();
+  }
+
   /** Writes with this turn's commit whatever is not written. */
   save(): void {
     if (!this.#changed || this.#queued || this.#over) return;
@@ -60,9 +71,16 @@ export class ConsumerRecord implements Participant {
     );
   }
 
+  /** Resolves when all of it that there is now is on the disk; on a full disk, when it is known that it is not. */
+  async settled(): Promise<void> {
+    if (this.#changed || this.#queued || this.#unsynced > 0)
+      await this.saved().catch(() => undefined);
+  }
+
   #late(ms: number): void {
     this.#changed = true;
     if (this.#queued || this.#over) return;
+    if (this.#state.rows.unwritten >= UNWRITTEN_MAX) return this.save();
     if (this.#lateMs <= ms) return;
     this.#cancel?.();
     this.#lateMs = ms;
@@ -100,11 +118,12 @@ export class ConsumerRecord implements Participant {
     rows.write(this.#rows, floor.streamSeq, all);
   }
 
-  committed(): undefined {
+  committed(): () => void {
     this.#queued = false;
     this.#changed = false;
-    if (!this.#over && this.#state.rows.committed(this.#state.floor.streamSeq))
-      this.#late(DELIVERIES_LATE_MS);
+    if (!this.#over && this.#state.rows.committed()) this.#late(DELIVERIES_LATE_MS);
+    this.#unsynced++;
+    return () => this.#unsynced--;
   }
 
   refused(): undefined {

@@ -1,6 +1,7 @@
 // The tables of the consumers: one row a consumer, and rows by sequence (seq-rows.ts says what they mean).
 
 import type { Database, Statement } from 'better-sqlite3';
+import { shared } from '../statements.ts';
 import type { ConsumerConfig, SequencePair } from './types.ts';
 
 /** What is kept of a consumer besides how far it is. */
@@ -91,18 +92,21 @@ export class ConsumerRows {
   constructor(db: Database, id: number) {
     this.#db = db;
     this.#id = id;
-    this.#update = db.prepare(
+    this.#update = shared(
+      db,
       `UPDATE consumer SET delivered_consumer_seq = ?, delivered_stream_seq = ?,
         floor_consumer_seq = ?, floor_stream_seq = ? WHERE id = ?`,
     );
-    this.#put = db.prepare(
+    this.#put = shared(
+      db,
       'INSERT OR REPLACE INTO consumer_seq (consumer_id, seq, deliveries) VALUES (?, ?, ?)',
     );
-    this.#deleteUpTo = db.prepare(
+    this.#deleteUpTo = shared(
+      db,
       'DELETE FROM consumer_seq WHERE consumer_id = ? AND seq BETWEEN 1 AND ? AND deliveries >= 0',
     );
-    this.#deleteOne = db.prepare('DELETE FROM consumer_seq WHERE consumer_id = ? AND seq = ?');
-    this.#deleteAll = db.prepare('DELETE FROM consumer_seq WHERE consumer_id = ?');
+    this.#deleteOne = shared(db, 'DELETE FROM consumer_seq WHERE consumer_id = ? AND seq = ?');
+    this.#deleteAll = shared(db, 'DELETE FROM consumer_seq WHERE consumer_id = ?');
   }
 
   saveHead(head: ConsumerHead): void {

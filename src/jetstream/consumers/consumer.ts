@@ -11,7 +11,6 @@ import type { Broker } from '../../broker.ts';
 import type { Cancel, Clock } from '../../clock.ts';
 import type { Logger } from '../../log.ts';
 import type { Message } from '../../message.ts';
-import type { MessageBatch } from '../message-batch.ts';
 import { SubjectFilter } from '../subject-filter.ts';
 import type { AckTokens } from './ack-subject.ts';
 import type { AckState } from './ack-state.ts';
@@ -20,10 +19,12 @@ import type { ConsumerEvents } from './consumer-events.ts';
 import type { ConsumerRecord } from './consumer-record.ts';
 import type { ConsumerHead } from './consumer-rows.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
+import { ConsumerWatcher } from './consumer-watcher.ts';
 import { Cursor } from './cursor.ts';
 import { Delivery } from './delivery.ts';
 import type { DeliveryTurns } from './delivery-turns.ts';
-import { EPHEMERAL_MS, Inactivity } from './inactivity.ts';
+import { Early } from './early.ts';
+import { Inactivity } from './inactivity.ts';
 import { PauseTimer } from './pause-timer.ts';
 import { PullOutlet } from './pull-outlet.ts';
 import { lastSeqs, type StartPosition } from './start-position.ts';
@@ -31,8 +32,6 @@ import type { ConsumerConfig, ConsumerState, Outlet, OutletHost, SequencePair } 
 
 /** The clock is looked at after so many deliveries. */
 const LOOKS_EVERY = 16;
-/** Requests and acks that wait for a consumer which is being restored or counted. */
-const EARLY_MAX = 10_000;
 const EMPTY = Buffer.alloc(0);
 
 export interface ConsumerDeps {
@@ -67,6 +66,8 @@ export class Consumer implements OutletHost {
   readonly #stream: ConsumerStream;
   readonly #deps: ConsumerDeps;
   readonly #acks: Acknowledging;
+  readonly #watcher: ConsumerWatcher;
+  readonly #early = new Early();
   readonly #inactivity: Inactivity;
   readonly #pause: PauseTimer;
   readonly #delivery: Delivery;
@@ -79,8 +80,8 @@ export class Consumer implements OutletHost {
   #isClosed = false;
   /** Others may see it. */
   #isKnown = false;
-  /** Requests and acks that came before it could take them. */
-  #early: (() => void)[] = [];
+  /** Somebody within this process may answer a message before its delivery has returned. */
+  #isDelivering = false;
   #cancels: Cancel[] = [];
   #changed: Promise<void> = Promise.resolve();
   /** What earlier runs have delivered is known. */
@@ -104,6 +105,7 @@ export class Consumer implements OutletHost {
     this.#filter = new SubjectFilter(config.filterSubjects);
     this.#cursor = new Cursor(stream, this.#filter, { seq: this.progress.delivered.streamSeq + 1 });
     this.#acks = new Acknowledging(this, deps.clock);
+    this.#watcher = new ConsumerWatcher(this, this.#acks);
     this.#delivery = new Delivery(this, stream, this.#acks, deps);
     this.#inactivity = new Inactivity(this, deps.clock);
     this.#pause = new PauseTimer(deps.clock, () => this.#resume());
@@ -114,14 +116,7 @@ export class Consumer implements OutletHost {
 
   /** Takes part in the stream's retention; from now on nothing that it needs goes. */
   attach(): void {
-    const watcher = {
-      stored: (seq: number, id: number, subject: string) => this.#cursor.stored(seq, id, subject),
-      removed: (seq: number, id: number, subject: string) => this.#removed(seq, id, subject),
-      storedAll: (batch: MessageBatch) => this.#cursor.storedAll(batch),
-      removedAll: (batch: MessageBatch) => this.#removedAll(batch),
-      settled: () => this.#settled(),
-    };
-    this.#cancels.push(this.#stream.watch(watcher));
+    this.#cancels.push(this.#stream.watch(this.#watcher));
     this.#addInterest();
   }
 
@@ -148,9 +143,7 @@ export class Consumer implements OutletHost {
       this.#cancelCount = this.#cursor.count(() => {
         this.#isOpen = !this.#isClosed;
         this.#isKnown = true;
-        const early = this.#early;
-        this.#early = [];
-        for (const each of early) each();
+        this.#early.take();
         this.wake();
         resolve();
       });
@@ -161,9 +154,7 @@ export class Consumer implements OutletHost {
   }
 
   get #thresholdMs(): number | undefined {
-    const { inactiveThresholdMs = 0, durable } = this.#config;
-    if (inactiveThresholdMs > 0) return inactiveThresholdMs;
-    return durable ? undefined : EPHEMERAL_MS;
+    return this.#config.inactiveThresholdMs || undefined;
   }
 
   /** Delivers nothing until `goOn`: it is being deleted. */
@@ -175,6 +166,7 @@ export class Consumer implements OutletHost {
   /** It could not be deleted. */
   goOn(): void {
     this.#isOpen = !this.#isClosed;
+    this.#early.take();
     this.wake();
   }
 
@@ -237,7 +229,9 @@ export class Consumer implements OutletHost {
     this.outlet.reconfigure(config);
     if (config.inactiveThresholdMs !== before.inactiveThresholdMs)
       this.#inactivity.begin(this.#thresholdMs);
-    this.#acks.reconsider();
+    if (config.ackWaitMs !== before.ackWaitMs || config.backoffMs !== before.backoffMs)
+      this.#acks.reconsider();
+    if (config.push?.deliverSubject !== before.push?.deliverSubject) this.#acks.expireAll();
     if (config.pauseUntilMs !== before.pauseUntilMs) {
       this.#pause.begin(config.pauseUntilMs);
       this.events.paused(this.pauseRemainingMs > 0, config.pauseUntilMs);
@@ -266,7 +260,7 @@ export class Consumer implements OutletHost {
     this.halt();
     this.#cancelCount();
     this.progress.reset(seq);
-    this.#lost = [];
+    this.#watcher.reset();
     this.#lastDeliveryMs = undefined;
     this.#acks.lastAckMs = undefined;
     const position =
@@ -366,9 +360,12 @@ export class Consumer implements OutletHost {
 
   state(): ConsumerState {
     const { delivered, floor, pending, redelivered } = this.progress;
+    // With several filters, and nothing delivered yet, it says how far it has looked, as in nats-server.
+    const hasLooked = delivered.streamSeq === 0 && this.#config.filterSubjects.length > 1;
+    const streamSeq = hasLooked ? this.#cursor.nextSeq - 1 : delivered.streamSeq;
     const [lastDeliveryMs, lastAckMs] = [this.#lastDeliveryMs, this.#acks.lastAckMs];
     return {
-      delivered: { ...delivered, lastActiveMs: lastDeliveryMs },
+      delivered: { ...delivered, streamSeq, lastActiveMs: lastDeliveryMs },
       ackFloor: { ...floor, lastActiveMs: lastAckMs },
       ackPending: pending.size,
       redelivered: this.#config.maxDeliver === 1 ? 0 : redelivered,
@@ -378,13 +375,18 @@ export class Consumer implements OutletHost {
     };
   }
 
+  /** Resolves when what it shows now is on the disk. */
+  async settled(): Promise<void> {
+    await this.record?.settled();
+  }
+
   // --- acks ---
 
   /** An ack on a subject of this consumer. */
   acknowledge(tokens: AckTokens, message: Message): void {
     if (this.isPull) this.#inactivity.used();
-    if (this.progress.isRestored) this.#acks.process(tokens, message);
-    else this.#later(() => this.#acks.process(tokens, message));
+    if (this.progress.isRestored && !this.#isDelivering) this.#acks.process(tokens, message);
+    else this.#early.add(() => this.#acks.process(tokens, message));
   }
 
   released(seq: number): void {
@@ -404,17 +406,12 @@ export class Consumer implements OutletHost {
     if (reply === undefined) return;
     const { outlet } = this;
     if (outlet instanceof PullOutlet) {
-      if (this.#isOpen) outlet.request(reply, data);
-      else this.#later(() => outlet.request(reply, data));
+      if (this.#isOpen && !this.#isDelivering) outlet.request(reply, data);
+      else this.#early.add(() => outlet.request(reply, data));
       return;
     }
     const headers = Buffer.from('NATS/1.0 409 Consumer is push based\r\n\r\n', 'latin1');
     this.send(reply, { headers, data: EMPTY });
-  }
-
-  /** What comes while it finds out where it stands waits for that; too much of it goes unanswered. */
-  #later(fn: () => void): void {
-    if (!this.#isClosed && this.#early.length < EARLY_MAX) this.#early.push(fn);
   }
 
   badNak(delay: string): void {
@@ -426,37 +423,6 @@ export class Consumer implements OutletHost {
 
   send(subject: string, message: Omit<Message, 'subject'>): boolean {
     return this.#deps.broker.answer({ ...message, subject }) !== 'nobody';
-  }
-
-  // --- what the stream tells ---
-
-  #removedAll(batch: MessageBatch): void {
-    const { pending, exceeded, floor } = this.progress;
-    const isDone = pending.size === 0 || batch.lastSeq <= floor.streamSeq;
-    if (isDone && exceeded.size === 0) this.#cursor.removedAll(batch);
-    else batch.each((seq, id, subject) => this.#removed(seq, id, subject));
-  }
-
-  #removed(seq: number, subjectId: number, subject: string): void {
-    const { progress } = this;
-    this.#cursor.removed(seq, subjectId, subject);
-    // To be told of when the stream has settled: an advisory may be stored in it.
-    if (progress.pending.has(seq)) this.#lost.push(seq);
-    else if (progress.exceeded.has(seq)) {
-      progress.ack(seq);
-      this.record?.acked();
-    }
-  }
-
-  #lost: number[] = [];
-
-  #settled(): void {
-    if (this.#lost.length > 0) {
-      const lost = this.#lost;
-      this.#lost = [];
-      for (const seq of lost) this.#acks.gone(seq);
-    }
-    if (this.#cursor.pending > 0 && this.outlet.ready) this.wake();
   }
 
   // --- delivering ---
@@ -471,8 +437,26 @@ export class Consumer implements OutletHost {
 
   /** See Deliverer. */
   deliver(untilMs: number): boolean {
+    if (!this.#isOpen) return false;
+    if (this.pauseRemainingMs > 0) {
+      // Who does not wait is told that there is nothing.
+      this.outlet.exhausted();
+      return false;
+    }
+    this.#isDelivering = true;
+    const more = this.#deliver(untilMs);
+    this.#isDelivering = false;
+    this.#early.take();
+    return more;
+  }
+
+  /** See Deliverer. */
+  rest(): void {
+    this.#cursor.rest();
+  }
+
+  #deliver(untilMs: number): boolean {
     const { clock } = this.#deps;
-    if (!this.#isOpen || this.pauseRemainingMs > 0) return false;
     let sent = 0;
     for (let looks = 1; this.outlet.ready; looks++) {
       const next = this.#delivery.next();

@@ -7,10 +7,11 @@ import type { Clock } from '../../clock.ts';
 import type { Logger } from '../../log.ts';
 import type { Advisories } from '../advisories.ts';
 import { ApiError } from '../api/api-error.ts';
+import type { SubjectTree } from '../api/subject-tree.ts';
 import type { Store } from '../store.ts';
 import type { Timeline } from '../timeline.ts';
 import { AckState } from './ack-state.ts';
-import { checkAgainst, checkUpdate } from './config-change.ts';
+import { changed, checkAgainst, checkUpdate, filtersOf, takenBy } from './config-change.ts';
 import { sameConfig } from './config.ts';
 import { ConsumerEvents } from './consumer-events.ts';
 import { ConsumerRecord } from './consumer-record.ts';
@@ -21,6 +22,7 @@ import {
   type ConsumerHead,
   type StoredConsumer,
 } from './consumer-rows.ts';
+import { ConsumerRoom, type Place } from './consumer-room.ts';
 import { Consumer, type ConsumerDeps } from './consumer.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import { DeliveryTurns } from './delivery-turns.ts';
@@ -46,6 +48,8 @@ export interface ConsumerCollaborators {
   readonly advisories: Advisories;
   /** Shared by all streams; absent, each has its own. */
   readonly turns?: DeliveryTurns;
+  /** The same. */
+  readonly room?: ConsumerRoom;
 }
 
 export class StreamConsumers {
@@ -55,6 +59,11 @@ export class StreamConsumers {
   readonly #consumers = new Map<string, Consumer>();
   /** Those that are being made, changed or deleted, by name. */
   readonly #busy = new Map<string, Promise<unknown>>();
+  readonly #room: ConsumerRoom;
+  /** What they have of it, by name. */
+  readonly #places = new Map<string, Place>();
+  /** The filters of all, where a work-queue has asked for them; each change but a new consumer makes them unknown. */
+  #taken: SubjectTree | undefined;
   #stored: StoredConsumer[] | undefined;
   /** Closed by a shutdown. What they need stays, for they come again. */
   #retired: Consumer[] = [];
@@ -64,6 +73,7 @@ export class StreamConsumers {
     this.#stream = stream;
     this.#parts = parts;
     const { broker, clock, log, store } = parts;
+    this.#room = parts.room ?? new ConsumerRoom();
     this.#deps = {
       broker,
       clock,
@@ -96,6 +106,7 @@ export class StreamConsumers {
     const started = stored.map((one) => {
       const progress = restoredState(one, lastSeq);
       const { id, config, resumeSeq, createdMs } = one;
+      this.#places.set(config.name, this.#room.take(config, false));
       const consumer = this.#open({ config, resumeSeq }, { createdMs, id, progress });
       return consumer.resumeFrom((over) =>
         restore(this.#stream, one, progress, { clock: this.#parts.clock, over }),
@@ -105,12 +116,22 @@ export class StreamConsumers {
     await Promise.all(started);
   }
 
-  /** The stream is deleted, or does not take part any more: they deliver nothing. */
-  close(reason: 'deleted' | 'shutdown'): void {
+  /**
+   * The stream is deleted, or does not take part any more: they deliver nothing. The returned function tells whoever
+   * listens that they are deleted.
+   */
+  close(reason: 'deleted' | 'shutdown'): () => void {
+    const known = this.all;
     this.#isOpen = false;
     for (const consumer of this.#consumers.values()) consumer.close(reason);
     if (reason === 'shutdown') this.#retired.push(...this.#consumers.values());
     this.#consumers.clear();
+    this.#taken = undefined;
+    for (const place of this.#places.values()) place.release();
+    this.#places.clear();
+    return () => {
+      for (const { events } of known) events.deleted();
+    };
   }
 
   #open(
@@ -125,6 +146,7 @@ export class StreamConsumers {
     const parts = { head, createdMs, progress, events, record };
     const consumer = new Consumer(this.#stream, parts, this.#deps);
     this.#consumers.set(name, consumer);
+    for (const filter of filtersOf(head.config)) this.#taken?.add(filter);
     consumer.attach();
     return consumer;
   }
@@ -155,27 +177,42 @@ export class StreamConsumers {
   async create(config: ConsumerConfig, action: '' | 'create' | 'update' = ''): Promise<Consumer> {
     const name = config.name === '' ? randomBytes(6).toString('base64url') : config.name;
     const wanted = name === config.name ? config : { ...config, name };
-    return await this.#alone(name, () => this.#createOrChange(wanted, action));
+    const consumer = await this.#alone(name, () => this.#createOrChange(wanted, action));
+    // Who makes one that rests, or changes it, hears so.
+    if (consumer.pauseRemainingMs > 0) consumer.events.paused(true, consumer.config.pauseUntilMs);
+    return consumer;
   }
 
   async #createOrChange(
-    config: ConsumerConfig,
+    asked: ConsumerConfig,
     action: '' | 'create' | 'update',
   ): Promise<Consumer> {
     if (!this.#isOpen) throw new ApiError(404, 10059, 'stream not found');
-    const { name } = config;
+    const { name } = asked;
     if (name === HUB && this.#stream.isForwarded)
       throw new ApiError(400, 10013, 'consumer name already in use');
     const existing = this.#consumers.get(name);
     const others = [...this.#consumers.values()].flatMap((other) =>
       other === existing ? [] : [other.config],
     );
-    if (existing === undefined) return await this.#create(config, action, others);
-    const isSame = sameConfig(existing.config, config);
+    if (existing === undefined) return await this.#create(asked, action, others);
+    const isSame = sameConfig(existing.config, asked);
     if (action === 'create' && !isSame) throw new ApiError(400, 10148, 'consumer already exists');
+    const before = existing.config;
+    const config = changed(before, asked);
     checkAgainst(this.#stream.config, others, config, false);
-    checkUpdate(existing.config, config, existing.outlet.bound);
-    if (!isSame) await existing.reconfigure(config);
+    checkUpdate(before, config, existing.outlet.bound);
+    if (isSame) return existing;
+    const place = this.#places.get(name);
+    place?.change(config);
+    try {
+      await existing.reconfigure(config);
+    } catch (error) {
+      place?.change(before);
+      throw error;
+    } finally {
+      this.#taken = undefined;
+    }
     return existing;
   }
 
@@ -187,7 +224,27 @@ export class StreamConsumers {
     if (action === 'update') throw new ApiError(400, 10149, 'consumer does not exist');
     if (this.#consumers.size >= CONSUMERS_MAX)
       throw new ApiError(400, 10026, 'maximum consumers limit reached');
-    checkAgainst(this.#stream.config, others, config);
+    checkAgainst(
+      this.#stream.config,
+      others,
+      config,
+      true,
+      () => (this.#taken ??= takenBy(others)),
+    );
+    const place = this.#room.take(config);
+    try {
+      const made = await this.#make(config);
+      // Closed meanwhile, nobody else gives it back.
+      if (this.#isOpen) this.#places.set(config.name, place);
+      else place.release();
+      return made;
+    } catch (error) {
+      place.release();
+      throw error;
+    }
+  }
+
+  async #make(config: ConsumerConfig): Promise<Consumer> {
     const { store, clock } = this.#parts;
     // Messages that came before it count as such.
     await new Promise<void>((resolve) => store.whenDurable(() => resolve()));
@@ -224,17 +281,21 @@ export class StreamConsumers {
       const consumer = this.#consumers.get(name);
       if (consumer === undefined) return false;
       this.#consumers.delete(name);
+      this.#taken = undefined;
       consumer.halt();
       try {
         await consumer.record?.delete();
       } catch (error) {
         if (this.#isOpen) this.#consumers.set(name, consumer);
+        this.#taken = undefined;
         consumer.goOn();
         throw error;
       }
       // Whoever waits for messages is told, and the stream drops what only it needed, when it is gone for good.
       consumer.close('deleted');
       consumer.events.deleted();
+      this.#places.get(name)?.release();
+      this.#places.delete(name);
       return true;
     });
   }

@@ -13,7 +13,7 @@ import type { StartPosition } from './start-position.ts';
 
 /** Read at once: a few milliseconds of deliveries. */
 const AHEAD_MESSAGES_MAX = 256;
-/** And what they may take: with a thousand consumers that stand still, 128 MiB. */
+/** And what they may take; `DeliveryTurns` says how many consumers have something read ahead. */
 const AHEAD_BYTES_MAX = 128 * 1024;
 
 /** The next message; `end` where there is none, `more` where it takes another look. */
@@ -88,12 +88,28 @@ export class Cursor {
     }
   }
 
+  /** Forgets what was read ahead: it is read again when it is its turn. */
+  rest(): void {
+    const next = this.#ahead[this.#at];
+    if (next === undefined) return;
+    this.#scanSeq = next.seq;
+    this.#ahead = [];
+    this.#at = 0;
+    this.#gone.clear();
+  }
+
   /** The message that `peek` gave is delivered. */
   take(message: StoredMessage): void {
     this.pending = Math.max(0, this.pending - 1);
     this.nextSeq = message.seq + 1;
     if (this.#list === undefined) this.#at++;
     else this.#listAt++;
+  }
+
+  /** Before `seq` there is nothing any more. */
+  skipTo(seq: number): void {
+    this.nextSeq = Math.max(this.nextSeq, seq);
+    this.#scanSeq = Math.max(this.#scanSeq, seq);
   }
 
   #peekList(list: readonly number[]): Next {

@@ -91,7 +91,7 @@ export class Delivery {
     }
     const message = this.#stream.get(seq);
     if (message === undefined) {
-      this.#acks.gone(seq);
+      this.#acks.gone(seq, false);
       return 'more';
     }
     const routed = this.#transmit(message, pending.deliveries + 1, this.#host.cursor.pending);
@@ -112,7 +112,10 @@ export class Delivery {
     const reply = `${this.#ackPrefix}${deliveries}.${seq}.${consumerSeq}.${Math.trunc(timeMs)}000000.${Math.max(0, pending)}`;
     const message = deliverable(stored, reply, this.#host.config.headersOnly === true);
     const bytes =
-      subject.length + reply.length + message.data.length + (message.headers?.length ?? 0);
+      Buffer.byteLength(subject) +
+      reply.length +
+      message.data.length +
+      (message.headers?.length ?? 0);
     const target = this.#host.outlet.target(bytes);
     if (target === undefined) {
       this.#host.outlet.exhausted();

@@ -23,11 +23,13 @@ interface Pace {
 
 /** What the row of a consumer says. A stream that has lost its end, as a restored image has, takes it back with it. */
 export function restoredState(stored: StoredConsumer, lastSeq: number): AckState {
-  const { delivered, floor } = stored;
-  const floorSeq = Math.min(floor.streamSeq, lastSeq);
+  const { delivered, floor, config } = stored;
+  // One that begins at a sequence that is still to come begins there.
+  const startSeq = config.deliverPolicy === 'by_start_sequence' ? (config.optStartSeq ?? 1) : 1;
+  const upTo = Math.max(lastSeq, startSeq - 1);
   const state = new AckState(
-    { consumerSeq: delivered.consumerSeq, streamSeq: Math.min(delivered.streamSeq, lastSeq) },
-    { consumerSeq: floor.consumerSeq, streamSeq: floorSeq },
+    { consumerSeq: delivered.consumerSeq, streamSeq: Math.min(delivered.streamSeq, upTo) },
+    { consumerSeq: floor.consumerSeq, streamSeq: Math.min(floor.streamSeq, upTo) },
     new SeqRows(stored.rows, stored.watermark),
   );
   for (const [seq, value] of stored.rows)

@@ -15,6 +15,9 @@ import type { ConsumerRows } from './consumer-rows.ts';
 /** Acknowledged sequences above the floor that have rows of their own; one more, and the watermark moves. */
 export const ACKED_ROWS_MAX = 4096;
 
+/** Waiting messages that the watermark passes in one transaction: each gets a row. */
+const RAISE_ROWS = 4096;
+
 const ACKED = 0;
 
 export class SeqRows {
@@ -23,9 +26,10 @@ export class SeqRows {
   readonly #stored: Set<number>;
   readonly #dirty = new Set<number>();
   #watermark: number;
+  #storedWatermark: number;
   #acked = 0;
-  /** Rows at or below the floor are to go. */
-  #sweep = false;
+  /** On the disk, at or below the floor: they are to go. */
+  #sunk: number[] = [];
   /** All rows are to be written anew. */
   #rewrite = false;
   #writesAll = false;
@@ -34,7 +38,13 @@ export class SeqRows {
     this.#rows = new Map(rows);
     this.#stored = new Set(rows.keys());
     this.#watermark = watermark;
+    this.#storedWatermark = watermark;
     for (const value of rows.values()) if (value === ACKED) this.#acked++;
+  }
+
+  /** Rows that differ from the disk. */
+  get unwritten(): number {
+    return this.#dirty.size;
   }
 
   /** Whether a delivered `seq` above the floor waits for its ack, as far as rows tell. */
@@ -51,16 +61,24 @@ export class SeqRows {
   ): void {
     if (seq <= this.#watermark) return this.forget(seq);
     this.#set(seq, ACKED);
-    if (this.#acked > ACKED_ROWS_MAX) this.#raise(upTo, waiting());
+    if (this.#acked > ACKED_ROWS_MAX && this.#watermark === this.#storedWatermark)
+      this.#raise(upTo, waiting());
   }
 
+  /** A part of the way where many wait, once in a transaction; `waiting` in ascending order. */
   #raise(upTo: number, waiting: Iterable<{ seq: number; deliveries: number }>): void {
-    this.#watermark = upTo;
-    this.#rewrite = true;
-    for (const [seq, value] of this.#rows) if (value >= ACKED) this.#rows.delete(seq);
-    this.#acked = 0;
-    this.#dirty.clear();
-    for (const { seq, deliveries } of waiting) this.#rows.set(seq, deliveries);
+    let to = upTo;
+    let left = RAISE_ROWS;
+    for (const { seq, deliveries } of waiting) {
+      if (seq <= this.#watermark) continue;
+      if (left-- === 0) {
+        to = seq - 1;
+        break;
+      }
+      this.#set(seq, deliveries);
+    }
+    this.#watermark = to;
+    for (const [seq, value] of this.#rows) if (value === ACKED && seq <= to) this.forget(seq);
   }
 
   /** `seq` waits for its ack, delivered `deliveries` times. */
@@ -105,7 +123,7 @@ export class SeqRows {
     if (value === ACKED) this.#acked--;
     this.#rows.delete(seq);
     this.#dirty.delete(seq);
-    if (this.#stored.has(seq)) this.#sweep = true;
+    if (this.#stored.has(seq)) this.#sunk.push(seq);
   }
 
   /** Everything starts anew: nothing is acknowledged out of order. */
@@ -127,29 +145,35 @@ export class SeqRows {
       if (this.#watermark > floor) table.putSeq(-this.#watermark, -1);
       return;
     }
-    if (this.#sweep) table.deleteSeqsUpTo(floor);
+    const isRaised = this.#watermark !== this.#storedWatermark;
+    // What is acknowledged below a new watermark must not go without it.
+    if (isRaised && !all) return;
+    if (this.#sunk.length > 0) table.deleteSeqsUpTo(floor);
     for (const seq of this.#dirty) {
       const value = this.#rows.get(seq);
       if (value === undefined) table.deleteSeq(seq);
       else if (all) table.putSeq(seq, value);
     }
+    if (!isRaised) return;
+    table.deleteSeq(-this.#storedWatermark);
+    table.putSeq(-this.#watermark, -1);
   }
 
   /** What `write` has written is in. Returns whether something is left to write. */
-  committed(floor: number): boolean {
+  committed(): boolean {
+    const isRaised = this.#watermark !== this.#storedWatermark;
+    if ((this.#rewrite || isRaised) && !this.#writesAll) return true;
+    this.#storedWatermark = this.#watermark;
     if (this.#rewrite) {
-      if (!this.#writesAll) return true;
       this.#rewrite = false;
       this.#stored.clear();
       for (const seq of this.#rows.keys()) this.#stored.add(seq);
       this.#dirty.clear();
-      this.#sweep = false;
+      this.#sunk = [];
       return false;
     }
-    if (this.#sweep)
-      for (const seq of this.#stored)
-        if (seq <= floor && !this.#rows.has(seq)) this.#stored.delete(seq);
-    this.#sweep = false;
+    for (const seq of this.#sunk) if (!this.#rows.has(seq)) this.#stored.delete(seq);
+    this.#sunk = [];
     for (const seq of this.#dirty) {
       const value = this.#rows.get(seq);
       if (value !== undefined && !this.#writesAll) continue;

@@ -44,11 +44,29 @@ function wantedStart(stream: ConsumerStream, config: ConsumerConfig): number {
     case 'by_start_sequence':
       return config.optStartSeq ?? 1;
     case 'by_start_time':
-      return stream.seqAtTime(config.optStartTimeMs ?? 0);
+      return ofFilters(stream, config, stream.seqAtTime(config.optStartTimeMs ?? 0));
     case 'all':
     case 'last_per_subject':
       return 1;
   }
+}
+
+/** One look for the first message of a filter: where it is not among the first rows, reading begins at the time itself. */
+const LOOK = { messagesMax: 100, bytesMax: 64 * 1024 };
+
+/** As in nats-server: where the first messages under the filters come later than `seq`, it begins with those. */
+function ofFilters(
+  stream: ConsumerStream,
+  { filterSubjects }: ConsumerConfig,
+  seq: number,
+): number {
+  const { firstSeq, durableSeq: lastSeq } = stream;
+  let first = lastSeq;
+  for (const filter of filterSubjects) {
+    const [message] = stream.scan(new SubjectFilter([filter]), firstSeq, LOOK).messages;
+    if (message !== undefined && message.seq >= seq) first = Math.min(first, message.seq);
+  }
+  return first > seq && first < lastSeq ? first : seq;
 }
 
 async function lastPerSubject(
@@ -57,7 +75,7 @@ async function lastPerSubject(
 ): Promise<StartPosition> {
   const resumeSeq = stream.durableSeq;
   const list = await lastSeqs(stream, config, resumeSeq);
-  return { seq: Math.max(1, list[0] ?? resumeSeq), list, resumeSeq };
+  return { seq: Math.max(1, stream.firstSeq, list[0] ?? resumeSeq), list, resumeSeq };
 }
 
 /** The last message of each subject, as of `upToSeq`. */

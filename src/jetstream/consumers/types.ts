@@ -65,6 +65,8 @@ export interface AskedConfig {
   readonly maxAckPending?: -1;
   /** It has the inactive threshold of all ephemeral consumers. */
   readonly inactiveDefault?: boolean;
+  /** A group of a consumer that does not push. */
+  readonly deliverGroup?: string;
 }
 
 export interface PullConfig {

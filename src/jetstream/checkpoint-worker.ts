@@ -2,14 +2,14 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../assert.ts';
-import { checkpoint, type CheckpointReply } from './checkpointer.ts';
+import { checkpoint, type CheckpointOrder, type CheckpointReply } from './checkpointer.ts';
 import { openDatabase } from './database.ts';
 
 const port = parentPort;
 assert(port !== null && typeof workerData === 'string', 'runs as a worker of WorkerCheckpointer');
 let db: ReturnType<typeof openDatabase> | undefined;
 
-port.on('message', (order: 'run' | 'close') => {
+port.on('message', (order: CheckpointOrder) => {
   if (order === 'close') {
     db?.close();
     port.close();
@@ -18,6 +18,7 @@ port.on('message', (order: 'run' | 'close') => {
   let reply: CheckpointReply = { error: null };
   try {
     db ??= openDatabase(workerData);
+    db.exec(order.first);
     checkpoint(db);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';

@@ -7,8 +7,8 @@ import type { Database } from 'better-sqlite3';
 export interface Checkpointer {
   /** A run is near: get ready, so that commits need not rest for it. */
   prepare(): void;
-  /** Checkpoints once; the store does not commit until `done`. One run at a time. */
-  run(done: (error: Error | null) => void): void;
+  /** Runs the statements of `first`, and checkpoints; the store does not commit until `done`. One run at a time. */
+  run(done: (error: Error | null) => void, first?: string): void;
   close(): Promise<void>;
 }
 
@@ -21,6 +21,9 @@ export function checkpoint(db: Database): void {
   if (result.busy !== 0) throw new Error('the checkpoint was kept waiting by another reader');
   db.exec('UPDATE beat SET n = n + 1');
 }
+
+/** What the worker is told. */
+export type CheckpointOrder = { readonly first: string } | 'close';
 
 /** What the worker answers. */
 export type CheckpointReply = { error: null } | { error: { message: string; code: string } };
@@ -38,11 +41,11 @@ export class WorkerCheckpointer implements Checkpointer {
     this.#start();
   }
 
-  run(done: (error: Error | null) => void): void {
+  run(done: (error: Error | null) => void, first = ''): void {
     this.#done = done;
     const worker = this.#start();
     worker.ref();
-    worker.postMessage('run');
+    worker.postMessage({ first } satisfies CheckpointOrder);
   }
 
   #start(): Worker {
@@ -85,7 +88,7 @@ export class WorkerCheckpointer implements Checkpointer {
     await new Promise<void>((resolve) => {
       worker.ref();
       worker.once('exit', () => resolve());
-      worker.postMessage('close');
+      worker.postMessage('close' satisfies CheckpointOrder);
     });
   }
 }
@@ -100,8 +103,9 @@ export class InlineCheckpointer implements Checkpointer {
 
   prepare(): void {}
 
-  run(done: (error: Error | null) => void): void {
+  run(done: (error: Error | null) => void, first = ''): void {
     try {
+      this.#db.exec(first);
       checkpoint(this.#db);
     } catch (error) {
       return done(error instanceof Error ? error : new Error(String(error)));

@@ -50,10 +50,9 @@ export class DuplicateWindow {
     return seq > this.#expiredSeq ? seq : undefined;
   }
 
-  /** Remembers `id`; sequences must come in ascending order. */
-  add(id: string, seq: number): void {
+  /** Remembers `id`, which has come at `nowMs` of the clock; sequences must come in ascending order. */
+  add(id: string, seq: number, nowMs = this.#clock.monotonicMs()): void {
     if (this.#generationMax === 0 || this.#windowMs === 0) return;
-    const nowMs = this.#clock.monotonicMs();
     const last = this.#moments.at(-1);
     if (last === undefined || nowMs - last.atMs > this.#windowMs / MOMENTS) {
       this.#expire(nowMs);

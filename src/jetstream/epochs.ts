@@ -4,6 +4,7 @@
 
 import type { Database } from 'better-sqlite3';
 import type { Epoch } from './stream-types.ts';
+import { shared } from './statements.ts';
 
 /** Epochs kept per stream name. Only ones that gave out a number are kept, so it takes as many starts with data. */
 const EPOCHS_MAX = 10_000;
@@ -24,18 +25,19 @@ export class Epochs {
     this.#streamId = streamId;
     // An epoch that never gave out a number has the same first sequence: it is replaced. One that did and then
     // lost all of it (so that firstSeq lies before it) stays known; it no longer owns any sequence of ours.
-    db.prepare(
+    shared(
+      db,
       'INSERT OR REPLACE INTO epoch (stream, stream_id, first_seq, epoch) VALUES (?, ?, ?, ?)',
     ).run(name, streamId, firstSeq, epoch);
-    db.prepare(
+    shared(
+      db,
       `DELETE FROM epoch WHERE stream = ? AND (stream_id, first_seq) NOT IN
          (SELECT stream_id, first_seq FROM epoch WHERE stream = ? ORDER BY stream_id DESC, first_seq DESC LIMIT ?)`,
     ).run(name, name, EPOCHS_MAX);
-    this.#rows = db
-      .prepare<[string], EpochRow>(
-        'SELECT stream_id, first_seq, epoch FROM epoch WHERE stream = ? ORDER BY stream_id, first_seq',
-      )
-      .all(name);
+    this.#rows = shared<[string], EpochRow>(
+      db,
+      'SELECT stream_id, first_seq, epoch FROM epoch WHERE stream = ? ORDER BY stream_id, first_seq',
+    ).all(name);
     this.#current = { stream_id: streamId, first_seq: firstSeq, epoch };
   }
 

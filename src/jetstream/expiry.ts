@@ -17,6 +17,7 @@ import type { Effect } from './stream-queue.ts';
 import type { StreamConfig } from './stream-types.ts';
 import type { Subject } from './subjects.ts';
 import type { Timeline } from './timeline.ts';
+import { shared } from './statements.ts';
 
 /** The store time of messages that never go by age. */
 const NEVER = Number.MAX_SAFE_INTEGER;
@@ -60,6 +61,8 @@ export class Expiry {
   #cursor: Due = { ts: -1, seq: 0 };
   #agedTo = 0;
   #handled: Due[] = [];
+  /** A marker found no room: all that is due is looked at again with the next tick. */
+  #refused = false;
   /** Messages whose marker is on its way. */
   readonly #marked = new Set<number>();
   #armedTs = Infinity;
@@ -71,24 +74,29 @@ export class Expiry {
     this.#stock = stock;
     this.#retention = retention;
     this.#config = config;
-    this.#insert = db.prepare<[number, number, number]>(
+    this.#insert = shared<[number, number, number]>(
+      db,
       'INSERT OR REPLACE INTO expiry (stream_id, ts, seq) VALUES (?, ?, ?)',
     );
-    this.#delete = db.prepare<[number, number, number]>(
+    this.#delete = shared<[number, number, number]>(
+      db,
       'DELETE FROM expiry WHERE stream_id = ? AND ts = ? AND seq = ?',
     );
-    this.#due = db.prepare<[number, number, number, number, number], Due>(
+    this.#due = shared<[number, number, number, number, number], Due>(
+      db,
       `SELECT ts, seq FROM expiry WHERE stream_id = ? AND (ts, seq) > (?, ?) AND ts <= ?
        ORDER BY ts, seq LIMIT ?`,
     );
-    this.#isNever = db.prepare<[number, number, number]>(
+    this.#isNever = shared<[number, number, number]>(
+      db,
       'SELECT 1 FROM expiry WHERE stream_id = ? AND ts = ? AND seq = ?',
     );
     this.#hasRows = this.#due.get(parts.streamId, -1, 0, NEVER, 1) !== undefined;
     this.#hasNever =
-      db
-        .prepare('SELECT 1 FROM expiry WHERE stream_id = ? AND ts = ? LIMIT 1')
-        .get(parts.streamId, NEVER) !== undefined;
+      shared(db, 'SELECT 1 FROM expiry WHERE stream_id = ? AND ts = ? LIMIT 1').get(
+        parts.streamId,
+        NEVER,
+      ) !== undefined;
   }
 
   set config(config: StreamConfig) {
@@ -116,7 +124,7 @@ export class Expiry {
 
   /** Sets the timer for the message that goes next. */
   arm(): void {
-    if (this.#armedTs !== Infinity) return;
+    if (this.#armedTs !== Infinity || this.#refused) return;
     if (!this.#hasRows && this.#config.maxAgeMs === undefined) return;
     const nextTs = this.#parts.store.guard(Infinity, () => this.#nextTs());
     if (nextTs !== Infinity) this.#armAt(nextTs);
@@ -150,6 +158,7 @@ export class Expiry {
     if (this.#config.sealed === true) return;
     const { store, timeline } = this.#parts;
     const nowTs = timeline.now();
+    if (this.#refused) this.#beginAnew();
     if (this.#hasRows) store.guard(undefined, () => this.#expire(nowTs));
     const { maxAgeMs } = this.#config;
     if (maxAgeMs !== undefined) store.guard(undefined, () => this.#age(nowTs - maxAgeMs));
@@ -227,11 +236,14 @@ export class Expiry {
     this.#parts.mark({ subject, headers, rollup: 'sub', ttlMs: seconds * 1_000 }, (stored) => {
       this.#marked.delete(seq);
       if (stored && due !== undefined) this.#handled.push(due);
-      if (stored) return;
-      // It is tried again with the next tick.
-      this.#agedTo = 0;
-      this.#cursor = { ts: -1, seq: 0 };
+      this.#refused ||= !stored;
     });
+  }
+
+  #beginAnew(): void {
+    this.#refused = false;
+    this.#agedTo = 0;
+    this.#cursor = { ts: -1, seq: 0 };
   }
 
   /** Deletes what is done; part of a transaction that deletes all removed messages. */

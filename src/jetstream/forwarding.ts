@@ -3,6 +3,7 @@
 
 import type { Database, Statement } from 'better-sqlite3';
 import type { ForwardMark } from './stream-types.ts';
+import { shared } from './statements.ts';
 
 /** A late mark is written with the messages that come this long after the one before: each costs two pages of the disk. */
 const SAVE_MS = 5_000;
@@ -41,20 +42,21 @@ export class Forwarding {
   constructor(db: Database, streamId: number, graceMs: number) {
     this.#streamId = streamId;
     this.graceMs = graceMs;
-    this.#saveMark = db.prepare(
+    this.#saveMark = shared(
+      db,
       'UPDATE stream SET mark_seq = ?, mark_id = ?, mark_hub_seq = ?, mark_hub_created = ? WHERE id = ?',
     );
-    this.#addSample = db.prepare(
+    this.#addSample = shared(
+      db,
       'INSERT OR REPLACE INTO grace (stream_id, ts, seq) VALUES (?, ?, ?)',
     );
-    this.#pruneSamples = db.prepare('DELETE FROM grace WHERE stream_id = ? AND ts < ?');
-    this.#forgetSamples = db.prepare('DELETE FROM grace WHERE stream_id = ?');
+    this.#pruneSamples = shared(db, 'DELETE FROM grace WHERE stream_id = ? AND ts < ?');
+    this.#forgetSamples = shared(db, 'DELETE FROM grace WHERE stream_id = ?');
     this.mark = readMark(db, streamId);
-    this.#samples = db
-      .prepare<[number], { ts: number; seq: number }>(
-        'SELECT ts, seq FROM grace WHERE stream_id = ? ORDER BY ts',
-      )
-      .all(streamId);
+    this.#samples = shared<[number], { ts: number; seq: number }>(
+      db,
+      'SELECT ts, seq FROM grace WHERE stream_id = ? ORDER BY ts',
+    ).all(streamId);
   }
 
   /** The sequence up to which the hub had confirmed one grace before store time `ts`; 0 if it had nothing then. */
@@ -133,11 +135,10 @@ export class Forwarding {
 }
 
 function readMark(db: Database, streamId: number): ForwardMark | null {
-  const row = db
-    .prepare<[number], MarkRow>(
-      'SELECT mark_seq, mark_id, mark_hub_seq, mark_hub_created FROM stream WHERE id = ?',
-    )
-    .get(streamId);
+  const row = shared<[number], MarkRow>(
+    db,
+    'SELECT mark_seq, mark_id, mark_hub_seq, mark_hub_created FROM stream WHERE id = ?',
+  ).get(streamId);
   if (row === undefined || row.mark_seq === null) return null;
   return {
     seq: row.mark_seq,

@@ -3,6 +3,7 @@
 
 import type { Database, Statement } from 'better-sqlite3';
 import type { GapReason } from './stream-types.ts';
+import { shared } from './statements.ts';
 
 /** Gaps remembered per stream. Beyond it new ones widen the last one, so that none is forgotten. */
 const GAPS_MAX = 10_000;
@@ -33,12 +34,15 @@ export class Gaps {
 
   constructor(db: Database, streamId: number) {
     this.#streamId = streamId;
-    this.#put = db.prepare(
+    this.#put = shared(
+      db,
       'INSERT OR REPLACE INTO gap (stream_id, first_seq, last_seq, reason, first_ts, last_ts) VALUES (?, ?, ?, ?, ?, ?)',
     );
-    this.#prune = db.prepare('DELETE FROM gap WHERE stream_id = ? AND last_seq <= ?');
-    this.#holes = db
-      .prepare<[number], HoleRow>('SELECT * FROM gap WHERE stream_id = ? ORDER BY first_seq')
+    this.#prune = shared(db, 'DELETE FROM gap WHERE stream_id = ? AND last_seq <= ?');
+    this.#holes = shared<[number], HoleRow>(
+      db,
+      'SELECT * FROM gap WHERE stream_id = ? ORDER BY first_seq',
+    )
       .all(streamId)
       .map((row) => ({
         firstSeq: row.first_seq,

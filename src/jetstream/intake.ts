@@ -2,11 +2,12 @@
 // transaction. All of it is synchronous. If the transaction finds no room, the whole queue is refused and its numbers are
 // given out again, which is safe because nothing above `durableSeq` was ever shown to anybody.
 
+import type { Clock } from '../clock.ts';
 import { HEADERS_BYTES_MAX, headerValue } from '../headers.ts';
 import { PublishError, type Message, type Receipt } from '../message.ts';
 import type { DuplicateWindow } from './duplicates.ts';
-import { examine, type Admitted, type PublishView } from './publish/admission.ts';
-import { examineBatch, type BatchView } from './publish/batch-admission.ts';
+import { examine, examineRepeat, type Admitted, type PublishView } from './publish/admission.ts';
+import { examineBatch, examineFast, type BatchView } from './publish/batch-admission.ts';
 import { said, type Control } from './publish/control.ts';
 import { plainId } from './publish/plain.ts';
 import type { Quota } from './quota.ts';
@@ -23,6 +24,8 @@ import type { Timeline } from './timeline.ts';
 export const MESSAGE_BYTES_MAX = 1024 * 1024;
 /** Errors that say up to where the stream goes. */
 const SPEAKS_OF_LAST: ReadonlySet<number> = new Set([10070, 10071]);
+/** What a batch says of a message whose ID is known. */
+const DUPLICATE = 10201;
 
 /** A message that is numbered and queued. */
 export interface Taken {
@@ -37,6 +40,7 @@ export interface Taken {
 
 export interface IntakeParts {
   readonly store: Store;
+  readonly clock: Clock;
   readonly timeline: Timeline;
   readonly quota?: Quota | undefined;
   readonly duplicates: DuplicateWindow;
@@ -123,7 +127,12 @@ export class Intake {
   take(message: Message, control: Control | undefined, receipt: Receipt | undefined): void {
     const id = control?.['Nats-Msg-Id'] || undefined;
     const original = id === undefined ? undefined : this.#parts.duplicates.find(id);
-    if (original !== undefined) return this.#answerDuplicate(original, receipt);
+    if (original !== undefined) {
+      const error = control === undefined ? null : examineRepeat(message, this.#config, control);
+      return error === null
+        ? this.#answerDuplicate(original, receipt)
+        : this.#refuse(error, receipt);
+    }
     const admitted = examine(message, this.#view, control);
     if (admitted instanceof PublishError) return this.#refuse(admitted, receipt);
     const error = this.#accept(admitted, message.data, id, receipt);
@@ -150,6 +159,22 @@ export class Intake {
       const id = headerValue(messages[i]?.headers, 'Nats-Msg-Id') || undefined;
       this.#add(admitted, data, id, i === all.length - 1 ? receipt : undefined);
     }
+  }
+
+  /**
+   * Takes a message of a fast batch in. Returns at once why it is not; else the receipt hears when the disk has it, or what
+   * it is a duplicate of, or that there was no room.
+   */
+  takeNext(message: Message, control: Control | undefined, receipt: Receipt): PublishError | null {
+    const id = said(control?.['Nats-Msg-Id']);
+    const admitted = examineFast(message, control, this.#view);
+    if (!(admitted instanceof PublishError))
+      return this.#accept(admitted, message.data, id, receipt);
+    const isDuplicate = admitted.errCode === DUPLICATE && id !== undefined;
+    const original = isDuplicate ? this.#parts.duplicates.find(id) : undefined;
+    if (original === undefined) return admitted;
+    this.#answerDuplicate(original, receipt);
+    return null;
   }
 
   /** A message of the stream's own, such as a marker: it comes in past the limits. */
@@ -263,8 +288,10 @@ export class Intake {
     const lastSeq = this.#config.republish === undefined ? 0 : this.#stock.lastAccepted(entry);
     const seq = totals.add(bytes);
     subjects.accept(entry, seq);
-    if (id !== undefined) this.#parts.duplicates.add(id, seq);
-    const ts = this.#parts.timeline.now();
+    const { clock, duplicates, timeline } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    if (id !== undefined) duplicates.add(id, seq, nowMs);
+    const ts = timeline.at(nowMs);
     const crc = recordCrc(seq, entry.id, ts, headers, data);
     queue.push({ seq, subjectId: entry.id, ts, headers, data, crc }, entry, bytes, receipt);
     const { rollup, ttlMs } = admitted;
@@ -282,7 +309,7 @@ export class Intake {
       this.#parts.duplicates.add(id, seq);
       this.#skippedIds.push(id);
     }
-    this.#stock.queue.pushNothing(seq, receipt);
+    this.#stock.queue.pushNothing(seq, this.#parts.timeline.now(), receipt);
     this.#parts.queue(1, 0);
   }
 
@@ -299,7 +326,11 @@ export class Intake {
   #refuse(error: PublishError, receipt: Receipt | undefined): void {
     if (receipt === undefined) return;
     const { name, noAck } = this.#config;
-    const tell = (): void => receipt(error, { stream: name, seq: 0 }, noAck === true);
+    this.whenKnown(error, () => receipt(error, { stream: name, seq: 0 }, noAck === true));
+  }
+
+  /** Calls `tell` when what `error` says of the stream is on the disk, or was refused by it. */
+  whenKnown(error: PublishError, tell: () => void): void {
     const { totals, durableSeq } = this.#stock;
     if (totals.lastSeq > durableSeq && SPEAKS_OF_LAST.has(error.errCode))
       this.#parts.store.whenDurable(tell);
@@ -347,9 +378,12 @@ export class Intake {
   #loadDuplicates(): void {
     const { duplicateWindowMs, duplicateIdsMax } = this.#config;
     const { rows, totals } = this.#stock;
-    const last = rows.read(totals.lastSeq, totals.lastSeq, 1, 1)[0];
+    // The last message may be gone, and those before it stand.
+    const lastSeq = rows.bounds().last ?? 0;
+    const last = rows.read(lastSeq, lastSeq, 1, 1)[0];
     if (last === undefined) return;
-    this.#lastMsgId = headerValue(last.headers ?? undefined, 'Nats-Msg-Id') ?? '';
+    if (lastSeq === totals.lastSeq)
+      this.#lastMsgId = headerValue(last.headers ?? undefined, 'Nats-Msg-Id') ?? '';
     this.#committedMsgId = this.#lastMsgId;
     if (duplicateWindowMs === 0 || duplicateIdsMax === 0) return;
     const from = Math.max(totals.firstSeq, last.seq - duplicateIdsMax + 1);

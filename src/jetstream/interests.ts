@@ -13,7 +13,7 @@ import type { Store } from './store.ts';
 import type { Interest, StreamConfig } from './stream-types.ts';
 
 /** Released messages looked at in one transaction, and rows in one slice: a few milliseconds of the loop. */
-const SLICE_ROWS = 2_000;
+const SLICE_ROWS = 4_000;
 
 export class Interests {
   readonly #store: Store;
@@ -78,7 +78,9 @@ export class Interests {
   /** Takes out what was released and nobody else needs; part of a transaction. */
   write(): void {
     if (this.#released.length === 0) return;
-    const seqs = this.#released.splice(0, SLICE_ROWS).filter((seq) => seq <= this.#stock.durableSeq);
+    const seqs = this.#released
+      .splice(0, SLICE_ROWS)
+      .filter((seq) => seq <= this.#stock.durableSeq);
     for (const extent of this.#stock.extentsOf(seqs).values())
       if (this.#mayGo(extent, true)) this.#stock.take(extent, 'consumed', true);
   }

@@ -67,6 +67,7 @@ export class JetStream {
   readonly #stores: Stores;
   readonly #upkeep: Upkeep;
   readonly #garbage: Garbage;
+  #memoryGarbage: Garbage | undefined;
   readonly #admin: StreamAdmin;
   #acks: Acks | undefined;
   #wasFull = false;
@@ -289,14 +290,21 @@ export class JetStream {
   async #discard(stream: Stream): Promise<void> {
     const { name, id, origin, home: store } = stream;
     this.#set.remove(name);
-    this.#opener.consumers.get(name)?.close('deleted');
-    this.#opener.consumers.delete(name);
     // What it has accepted is answered first.
     await new Promise<void>((resolve) => store.whenDurable(() => resolve()));
+    try {
+      await store.alone(() => new Catalog(store.db).remove({ id, name, origin }));
+    } catch (error) {
+      // The disk is full, or somebody else's: it goes on as if nobody had asked.
+      this.#set.add(stream);
+      throw error;
+    }
+    const tellDeleted = this.#opener.consumers.get(name)?.close('deleted');
+    this.#opener.consumers.delete(name);
     stream.close();
-    await store.alone(() => new Catalog(store.db).remove({ id, name, origin }));
+    tellDeleted?.();
     if (store === this.store) this.#garbage.collect();
-    else new Garbage(store, this.#deps.clock).collect();
+    else (this.#memoryGarbage ??= new Garbage(store, this.#deps.clock)).collect();
   }
 
   /** Creates a stream as the configuration would; durable with its epoch when the promise resolves. */
@@ -428,6 +436,7 @@ export class JetStream {
   async stop(): Promise<void> {
     this.#upkeep.stop();
     this.#garbage.stop();
+    this.#memoryGarbage?.stop();
     this.#acks?.stop();
     this.#set.close();
     for (const consumers of this.#opener.consumers.values()) consumers.close('shutdown');

@@ -10,6 +10,8 @@ import type { Subject } from './subjects.ts';
 /** Rows looked at in one slice, and subjects looked up in one. */
 const SLICE_ROWS = 4_000;
 const SLICE_SUBJECTS = 500;
+/** Subjects asked whether they fall under the filter in one. */
+const SLICE_LOOKS = 20_000;
 
 /** What `Stream.lastPerSubject` promises. */
 export async function lastPerSubject(
@@ -20,7 +22,9 @@ export async function lastPerSubject(
   const upTo = Math.min(upToSeq, stock.durableSeq);
   const found: number[] = [];
   const unknown = new Map<number, Subject>();
+  let looked = 0;
   for (const entry of stock.subjects.all()) {
+    if (++looked % SLICE_LOOKS === 0) await nextTurn(clock);
     if (entry.count === entry.pending || !filter.coversId(entry.id, entry.subject)) continue;
     if (entry.shownSeq > 0 && entry.shownSeq <= upTo) found.push(entry.shownSeq);
     else unknown.set(entry.id, entry);

@@ -14,13 +14,13 @@ import type { Subject } from './subjects.ts';
 export const TRIM_ROWS = 2_000;
 /** Bytes of them: SQLite reads each page of a large record to free it, and notes in the WAL what it has changed. */
 export const TRIM_BYTES = 1024 * 1024;
-/** Records dropped at a call by age, or for room on a full disk; the next call is a second away at most. */
+/** Records dropped at a call for room on a full disk; the next call is a second away at most. */
 export const DROP_ROWS = 20_000;
 /**
- * Records dropped at a call because the stream is over its limits: more than one commit can add. Only limits that have
- * become smaller need more calls; the next one is a second away at most.
+ * Records dropped at a call because the stream is over its limits: more than one commit can add, and a few milliseconds.
+ * A limit that became smaller takes many calls.
  */
-const KEEP_ROWS = 100_000;
+const KEEP_ROWS = 4_000;
 
 export class Retention {
   readonly #stock: Stock;
@@ -31,6 +31,12 @@ export class Retention {
   #lazyBytes = 0;
   /** Subjects may have more messages than they may: after a start, or a limit that became smaller. */
   #mayExceed = true;
+  /** Up to here it was looked for them. */
+  #lookedTo = 0;
+  /** Behind that, more may have come to be too many. */
+  #lookAgain = false;
+  /** Called when there is more to drop than one call may: asks for another. */
+  again: () => void = () => {};
 
   constructor(stock: Stock, config: StreamConfig) {
     this.#stock = stock;
@@ -42,6 +48,7 @@ export class Retention {
   set config(config: StreamConfig) {
     this.#config = config;
     this.#mayExceed = true;
+    this.#lookedTo = 0;
   }
 
   /** Which limit one more message of `bytes` would break, if any. */
@@ -52,11 +59,16 @@ export class Retention {
     return totals.bytes + bytes > maxBytes ? 'bytes' : undefined;
   }
 
+  /** What the hub has up to here may go for room; 0: nothing. What consumers keep they may still need. */
+  get #spareSeq(): number {
+    const confirmedSeq = this.#stock.confirmedSeq();
+    return confirmedSeq === Infinity || this.#config.retention !== 'limits' ? 0 : confirmedSeq;
+  }
+
   /** Drops what the hub has, oldest first, until `bytes` more fit (discard new); its grace yields. */
   makeRoom(bytes: number): void {
-    const confirmedSeq = this.#stock.confirmedSeq();
-    if (confirmedSeq === Infinity) return;
-    this.trim(confirmedSeq, 'max_bytes', () => this.exceeded(bytes) === undefined);
+    const spareSeq = this.#spareSeq;
+    if (spareSeq > 0) this.trim(spareSeq, 'max_bytes', () => this.exceeded(bytes) === undefined);
   }
 
   /**
@@ -65,32 +77,45 @@ export class Retention {
    */
   keepLimits(): void {
     const stock = this.#stock;
-    const confirmedSeq = stock.confirmedSeq();
+    const spareSeq = this.#spareSeq;
     const old = this.#config.discard === 'old';
-    if (!old && confirmedSeq === Infinity) return;
+    if (!old && spareSeq === 0) return;
     const { maxBytes, maxMsgs } = this.#config;
     // What is accepted may yet make room by taking the place of older messages: it counts when it is shown.
     const counted = replacesMessages(this.#config) ? stock : stock.totals;
+    // What is queued may yet be refused: it drops nothing until it is committed.
+    if (counted !== stock && stock.queue.length > 0) return;
     const within = (): boolean =>
       counted.bytes <= maxBytes && (maxMsgs === undefined || counted.messages <= maxMsgs);
     if (within()) return;
     let dropped = 0;
     const reason = counted.bytes > maxBytes ? 'max_bytes' : 'max_msgs';
     const end = counted === stock ? stock.durableSeq : Infinity;
-    const last = old ? end : Math.min(end, confirmedSeq);
+    const last = old ? end : Math.min(end, spareSeq);
     this.trim(last, reason, () => within() || dropped++ >= KEEP_ROWS);
+    if (dropped > KEEP_ROWS) this.again();
   }
 
   /** Drops the oldest of each subject that has more messages than it may, a bounded number at a call. */
   keepSubjects(): void {
     const max = this.#config.maxMsgsPerSubject;
     if (!this.#mayExceed || max === undefined) return;
-    let left = DROP_ROWS;
-    for (const entry of this.#stock.subjects.all()) {
-      if (left <= 0) return;
-      left -= this.evict(entry, max, Math.min(left, TRIM_ROWS));
+    const stock = this.#stock;
+    this.#mayExceed = this.#lookedTo > 0 || stock.subjects.exceed(max);
+    if (!this.#mayExceed) return;
+    const { extents, nextSeq } = stock.extents(this.#lookedTo, stock.durableSeq, TRIM_ROWS);
+    for (const extent of extents) {
+      const entry = stock.subjects.byId(extent.subjectId);
+      if (entry !== undefined && entry.count - entry.pending > max)
+        stock.take(extent, 'max_msgs_per_subject', false);
     }
-    this.#mayExceed = left <= 0;
+    this.#mayExceed = nextSeq <= stock.durableSeq;
+    this.#lookedTo = this.#mayExceed ? nextSeq : 0;
+    if (this.#lookedTo === 0) {
+      this.#mayExceed = this.#lookAgain;
+      this.#lookAgain = false;
+    }
+    if (this.#mayExceed) this.again();
   }
 
   /** Drops the oldest messages of a subject beyond `max`, at most `atMost`; how many it dropped. */
@@ -98,6 +123,13 @@ export class Retention {
     const stock = this.#stock;
     const excess = Math.min(atMost, entry.count - entry.pending - max);
     if (excess <= 0) return 0;
+    if (!stock.rows.indexed) {
+      // The index is being made: to look for each would take a scan of all.
+      this.#lookAgain = true;
+      this.#mayExceed = true;
+      this.again();
+      return 0;
+    }
     const gone = stock.ofSubject(entry, excess);
     for (const extent of gone) stock.take(extent, 'max_msgs_per_subject', false);
     return gone.length;
@@ -105,10 +137,10 @@ export class Retention {
 
   /** The disk is full: drops what the hub has, a bounded number at a call, and deletes without waiting. */
   reclaim(): void {
-    const confirmedSeq = this.#stock.confirmedSeq();
-    if (confirmedSeq === Infinity) return;
+    const spareSeq = this.#spareSeq;
+    if (spareSeq === 0) return;
     let dropped = 0;
-    this.trim(confirmedSeq, 'lost', () => dropped++ >= DROP_ROWS);
+    this.trim(spareSeq, 'lost', () => dropped++ >= DROP_ROWS);
     this.#deleteLater();
   }
 
@@ -163,7 +195,7 @@ export class Retention {
   /** Deletes rows and writes the totals, when it is time; part of a transaction, the same when it is repeated. */
   write(confirmedSeq: number): void {
     const { rows, subjects, gaps, totals } = this.#stock;
-    if (totals.due) totals.changed = true;
+    if (this.#stock.due) totals.changed = true;
     if (!totals.changed) return;
     this.#stock.write();
     this.#deletingTo = this.#deletable();

@@ -8,6 +8,7 @@ import { TRIM_ROWS, type Retention } from './retention.ts';
 import type { Stock } from './stock.ts';
 import type { Effect } from './stream-queue.ts';
 import type { Subject } from './subjects.ts';
+import { shared } from './statements.ts';
 
 const MAP = 'rollup';
 
@@ -16,6 +17,8 @@ export class Rollups {
   readonly #retention: Retention;
   readonly #purge: Purge;
   readonly #streamId: number;
+  /** See Purge. */
+  readonly #isQuiet: boolean;
   readonly #put;
   readonly #delete;
   readonly #notes;
@@ -33,26 +36,43 @@ export class Rollups {
     this.#retention = retention;
     this.#purge = purge;
     this.#streamId = streamId;
-    this.#put = db.prepare<[string, string, Buffer]>(
+    this.#isQuiet = !db.memory;
+    this.#put = shared<[string, string, Buffer]>(
+      db,
       'INSERT OR REPLACE INTO kv (map, key, value) VALUES (?, ?, ?)',
     );
-    this.#delete = db.prepare<[string, string]>('DELETE FROM kv WHERE map = ? AND key = ?');
-    this.#notes = db.prepare<[string, string, string], { key: string; value: Buffer }>(
+    this.#delete = shared<[string, string]>(db, 'DELETE FROM kv WHERE map = ? AND key = ?');
+    this.#notes = shared<[string, string, string], { key: string; value: Buffer }>(
+      db,
       'SELECT key, value FROM kv WHERE map = ? AND key > ? AND key < ? ORDER BY key',
     );
   }
 
-  /** What a message with a roll-up does; undefined where there is nothing older. */
-  effect(seq: number, entry: Subject, rollup: 'sub' | 'all'): Effect | undefined {
+  /** What a message with a roll-up does. */
+  effect(seq: number, entry: Subject, rollup: 'sub' | 'all'): Effect {
     const { totals } = this.#stock;
-    if ((rollup === 'sub' ? entry.count : totals.messages) <= 1) return undefined;
     const filter = rollup === 'sub' ? entry.subject : '>';
+    const tell = (): void => this.#tell(filter, seq);
+    // Nothing is older.
+    if ((rollup === 'sub' ? entry.count : totals.messages) <= 1) return { seq, tell };
     const key = `${this.#streamId}:${seq}`;
+    // What goes in slices is told of when it has gone.
+    let isDone = false;
     return {
       seq,
       write: () => void this.#put.run(MAP, key, Buffer.from(filter)),
-      show: () => this.#replace(filter, seq, key),
+      show: () => void (isDone = this.#replace(filter, seq, key)),
+      tell: () => {
+        if (isDone) tell();
+      },
     };
+  }
+
+  /** Consumers take it for the purge that it is. */
+  #tell(filter: string, seq: number): void {
+    const { watchers, firstSeq } = this.#stock;
+    if (!watchers.any) return;
+    watchers.purged({ filter: filter === '>' ? undefined : filter, firstSeq, leftSeq: seq });
   }
 
   /** At a start: finishes what a crash cut short. */
@@ -62,24 +82,34 @@ export class Rollups {
       this.#replace(value.toString(), Number(key.slice(key.indexOf(':') + 1)), key);
   }
 
-  #replace(filter: string, seq: number, key: string): void {
+  /** Takes away what came before `seq`; false: it goes on doing so. */
+  #replace(filter: string, seq: number, key: string): boolean {
     const stock = this.#stock;
     if (filter === '>') {
       if (stock.durableSeq === seq - 1 && !stock.watchers.any) {
         this.#retention.clear('removed');
-        return this.#finished(key);
+        this.#finished(key);
+        return true;
       }
-      return this.#slices(undefined, seq, key);
+      this.#slices(undefined, seq, key);
+      return false;
     }
     const entry = stock.subjects.find(filter);
     const older = entry === undefined ? [] : stock.ofSubject(entry, TRIM_ROWS, seq - 1);
     for (const extent of older) stock.take(extent, 'removed', true);
-    if (older.length < TRIM_ROWS) this.#finished(key);
+    stock.watchers.settle(this.#isQuiet);
+    const isDone = older.length < TRIM_ROWS;
+    if (isDone) this.#finished(key);
     else this.#slices(filter, seq, key);
+    return isDone;
   }
 
   #slices(filter: string | undefined, belowSeq: number, key: string): void {
-    void this.#purge.run({ filter, belowSeq }).then(() => this.#finished(key));
+    // Where the stream is closed meanwhile the note stays, and the next start finishes it.
+    void this.#purge.run({ filter, belowSeq }).then(
+      () => this.#finished(key),
+      () => undefined,
+    );
   }
 
   #finished(key: string): void {

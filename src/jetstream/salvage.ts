@@ -31,7 +31,7 @@ const MARKER = 'damaged';
 const COPY = 'salvage.partial';
 const COPIED = 'salvage.complete';
 const SUFFIXES = ['', '-wal', '-shm'];
-/** Besides the streams. What deleted ones have left is not wanted. */
+/** Besides the streams. */
 const COPIED_TABLES = [
   'epoch',
   'gap',
@@ -44,6 +44,9 @@ const COPIED_TABLES = [
   'quarantine',
   'kv',
 ];
+
+/** Of these what deleted streams have left is not wanted. */
+const OF_STREAMS = ['gap', 'grace', 'subject', 'expiry', 'consumer'];
 
 /** Whether `error` says that the database file itself is damaged. */
 export function isDamage(error: unknown): boolean {
@@ -150,6 +153,9 @@ function copyReadable(path: string, to: Database): { messages: number; missing: 
       total.missing += copied.missing;
     }
     to.exec('UPDATE subject SET count = 0, last_seq = 0');
+    for (const table of OF_STREAMS)
+      to.exec(`DELETE FROM ${table} WHERE stream_id NOT IN (SELECT id FROM stream)`);
+    copyNumbers(from, to);
   } finally {
     from.close();
   }
@@ -157,6 +163,14 @@ function copyReadable(path: string, to: Database): { messages: number; missing: 
 }
 
 type Row = Record<string, unknown>;
+
+/** The number of a stream that was deleted is not given to another: what speaks of it is not about that one. */
+function copyNumbers(from: Database, to: Database): void {
+  const update = to.prepare('UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?');
+  const add = to.prepare('INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)');
+  for (const { name, seq } of readable(from, 'SELECT name, seq FROM sqlite_sequence'))
+    if (update.run(seq, name).changes === 0) add.run(seq, name);
+}
 
 /** The rows of a query up to the first damage. */
 function readable(db: Database, sql: string, ...parameters: unknown[]): Row[] {

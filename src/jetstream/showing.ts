@@ -18,7 +18,9 @@ export class Showing {
   readonly #listeners = new Set<() => void>();
   /** Committed and not on the disk yet, oldest first. */
   readonly #underway: AcceptedBatch[] = [];
-  /** Store time of the last message, also when it is gone. */
+  /** The messages that were the last of their subjects before those that are being shown. */
+  #replaced: number[] = [];
+  /** Store time of the last message, also when it is gone or nobody wanted it. */
   lastTs: number | undefined;
 
   constructor(store: Store, stock: Stock, retention: Retention, config: StreamConfig) {
@@ -75,6 +77,7 @@ export class Showing {
       // What a limit has dropped before it was on the disk is out of the counts already.
       if (entry === undefined || seq < totals.firstSeq) continue;
       entry.pending--;
+      if (entry.shownSeq > 0) this.#replaced.push(entry.shownSeq);
       entry.shownSeq = seq;
       totals.shown(bytes[i] ?? 0);
     }
@@ -82,12 +85,28 @@ export class Showing {
   }
 
   #keepLimits({ subjects }: AcceptedBatch): void {
-    if (!replacesMessages(this.config)) return;
+    if (!replacesMessages(this.config)) {
+      this.#replaced = [];
+      return;
+    }
     const { maxMsgsPerSubject: max } = this.config;
+    const replaced = this.#replaced;
+    this.#replaced = [];
+    if (max === 1) this.#evict(replaced);
     if (max !== undefined)
       for (const entry of new Set(subjects))
         if (entry !== undefined) this.#retention.evict(entry, max, TRIM_ROWS);
     this.#retention.keepLimits();
+  }
+
+  /** Where a subject has one message, what goes is known; to look for each took ten times as long. */
+  #evict(replaced: readonly number[]): void {
+    const stock = this.#stock;
+    for (const extent of stock.extentsOf(replaced).values()) {
+      const entry = stock.subjects.byId(extent.subjectId);
+      if (entry !== undefined && entry.count - entry.pending > 1)
+        stock.take(extent, 'max_msgs_per_subject', false);
+    }
   }
 
   #tellWatchers({ firstSeq, lastSeq, subjects }: AcceptedBatch): void {

@@ -23,6 +23,9 @@ import { Watchers } from './watchers.ts';
 export const LAZY_ROWS = 512;
 export const LAZY_BYTES = 1024 * 1024;
 
+/** Subjects whose counts may wait to be written: one transaction writes them all. */
+const UNSAVED_SUBJECTS_MAX = 8_192;
+
 /** Rows looked at in one step, from the end of the stream down. */
 const DOWN_ROWS = 500;
 
@@ -34,6 +37,8 @@ export class Stock {
   readonly removals: Removals;
   readonly queue: StreamQueue;
   readonly watchers: Watchers;
+  /** Where its numbers begin is said, by its configuration or by a purge, although none was given out. */
+  begun = false;
   /** The last sequence that is on the disk. */
   durableSeq: number;
   /** The hub has everything up to here; Infinity when nothing forwards the stream. */
@@ -61,7 +66,8 @@ export class Stock {
   }
 
   /** A stream that never had a message begins its numbers at `firstSeq`; part of a transaction. */
-  begin(firstSeq = 1): void {
+  begin(firstSeq = 0): void {
+    this.begun = firstSeq > 0;
     const { totals } = this;
     if (totals.lastSeq > 0 || firstSeq <= 1) return;
     totals.lastSeq = this.durableSeq = firstSeq - 1;
@@ -96,6 +102,11 @@ export class Stock {
     return this.totals.bytes - this.totals.pendingBytes;
   }
 
+  /** Whether so much has changed that it is written down, also where nothing was removed. */
+  get due(): boolean {
+    return this.totals.due || this.subjects.unsaved >= UNSAVED_SUBJECTS_MAX;
+  }
+
   /** Whether the row of `seq`, if there is one, is still a message. */
   stands(seq: number): boolean {
     return seq >= this.totals.firstSeq && !this.removals.has(seq);
@@ -126,6 +137,16 @@ export class Stock {
 
   extent(seq: number): Extent | undefined {
     return this.stands(seq) ? this.rows.extents(seq, seq, 1)[0] : undefined;
+  }
+
+  /** Makes the messages of one subject quick to find; beside the loop, for it takes about a second a million messages. */
+  async index(): Promise<void> {
+    try {
+      await this.#store.beside(this.rows.indexSql);
+      this.rows.indexed = true;
+    } catch {
+      // Without room for it everything still works, slowly; the next start tries again.
+    }
   }
 
   /** The extents of those of `seqs` that stand, by sequence. */
@@ -252,13 +273,19 @@ export class Stock {
   #findFirst(): void {
     if (!this.#firstMoved) return;
     const { totals, rows, removals } = this;
+    if (totals.messages === 0) {
+      // Behind numbers that went to no message too.
+      totals.firstSeq = totals.lastSeq + 1;
+      this.#firstMoved = false;
+      return;
+    }
     let seq = totals.firstSeq;
     for (;;) {
       while (removals.has(seq)) seq++;
       const next = rows.next(seq);
       if (next === null || next > this.committedSeq) {
         // What is accepted and not committed follows; a number of it may have gone to no message.
-        seq = this.committedSeq + 1;
+        seq = Math.max(seq, this.committedSeq + 1);
         break;
       }
       seq = next;

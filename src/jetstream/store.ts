@@ -33,6 +33,9 @@ export interface Participant {
 /** How long to wait for another program that holds the write lock. */
 const BUSY_RETRY_MS = 20;
 
+/** How long one turn tells what is on the disk. */
+const TELL_MS = 3;
+
 type Waiter = (error: PublishError | null) => void;
 
 interface Batch {
@@ -86,10 +89,14 @@ export class Store {
   #undurableMessages = 0;
   #undurableBytes = 0;
   #syncing = false;
+  /** What is on the disk is being told, in several turns. */
+  #telling = false;
   #syncStartedMs = 0;
   #resting = false;
   #wantCheckpoint = false;
   #afterCheckpoint: (() => void)[] = [];
+  /** For the next checkpoint to do first. */
+  readonly #besides: { readonly sql: string; readonly done: (error: Error | null) => void }[] = [];
   /** What the last checkpoint could not take over, because another program was reading. */
   #walBytesStuck = 0;
   #stopped = false;
@@ -346,14 +353,24 @@ export class Store {
   #advance(covers: number): void {
     assert(covers >= this.#durable, 'the durable watermark never moves back');
     this.#durable = covers;
-    while (this.#batches.length > 0) {
+    if (!this.#telling) this.#tell();
+  }
+
+  /** Tells those whose batches are on the disk, in their order: a slow disk covers hundreds of batches with one sync. */
+  #tell(): void {
+    const endMs = this.#clock.monotonicMs() + TELL_MS;
+    this.#telling = false;
+    for (;;) {
       const batch = this.#batches[0];
-      if (batch === undefined || batch.number > covers) break;
+      if (batch === undefined || batch.number > this.#durable) return;
       this.#batches.shift();
       this.#undurableMessages -= batch.messages;
       this.#undurableBytes -= batch.bytes;
       for (const done of batch.done) done();
+      if (this.#clock.monotonicMs() >= endMs) break;
     }
+    this.#telling = true;
+    this.#clock.soon(() => this.#tell());
   }
 
   /** Nothing is being synced: go on with what has queued meanwhile, or rest for a checkpoint. */
@@ -369,8 +386,11 @@ export class Store {
     if (this.#resting) return;
     this.#wantCheckpoint = false;
     this.#resting = true;
+    const besides = this.#besides.splice(0);
+    const first = besides.map(({ sql }) => sql).join(';\n');
     this.#checkpointer.run((error) => {
       this.#resting = false;
+      for (const { done } of besides) done(error);
       this.#walBytesStuck = error === null ? 0 : this.#room.walBytes();
       if (error !== null) this.counters.checkpointErrors++;
       else this.counters.checkpoints++;
@@ -379,6 +399,18 @@ export class Store {
       this.#afterCheckpoint = [];
       for (const fn of after) fn();
       this.#turn();
+    }, first);
+  }
+
+  /**
+   * Runs one long statement beside the loop; nothing is committed meanwhile. Rejects where it did not come to be, or its
+   * checkpoint did not: it may be there nevertheless.
+   */
+  beside(sql: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#besides.push({ sql, done: (error) => (error === null ? resolve() : reject(error)) });
+      this.#wantCheckpoint = true;
+      if (!this.#syncing && !this.#resting) this.#sync();
     });
   }
 

@@ -46,6 +46,7 @@ export class Stores {
   readonly diskBytes: number;
   readonly #deps: StoresDeps;
   #memory: Store | undefined;
+  #memoryFull = false;
 
   /** `db` is open at `path` and migrated. */
   constructor(db: Database, path: string, options: StoresOptions, deps: StoresDeps) {
@@ -74,7 +75,11 @@ export class Stores {
       bytesMax: this.memoryBytesMax,
       onFatal,
       onFull: (error) => {
+        // It says so again at every look while it is full.
+        const wasFull = this.#memoryFull;
+        this.#memoryFull = error !== null;
         if (error === null) return log.info('there is memory for streams again');
+        if (wasFull) return;
         const hint = 'give memory streams smaller limits, or raise jetstream.max_memory';
         log.warn({ err: error, hint }, 'the memory for streams is used up: publishes are refused');
       },

@@ -3,9 +3,13 @@
 
 import { ApiError } from './api/api-error.ts';
 import { SubjectTree } from './api/subject-tree.ts';
+import { republishesToItself } from './republish-cycle.ts';
 import type { Stream } from './stream.ts';
 import type { StreamSet } from './stream-set.ts';
 import { STREAMS_MAX, type StreamConfig } from './stream-types.ts';
+
+/** Subjects of all streams that clients made: each is a subscription, and a new stream is held against all of them. */
+const CLIENT_SUBJECTS_MAX = 5_000;
 
 /** How it is done, once it may be. */
 export interface StreamMaking {
@@ -79,7 +83,18 @@ export class StreamAdmin {
     return stream;
   }
 
-  #checkSubjects({ name, subjects }: StreamConfig): void {
+  #checkSubjects(config: StreamConfig): void {
+    const { name, subjects } = config;
+    const before = this.#set.get(name)?.config.subjects.length ?? 0;
+    const together = this.#set.all
+      .filter((other) => other.name !== name && other.origin === 'api')
+      .reduce((sum, other) => sum + other.config.subjects.length, subjects.length);
+    if (together > CLIENT_SUBJECTS_MAX && subjects.length > before)
+      throw new ApiError(
+        500,
+        10052,
+        `streams have too many subjects together, maximum allowed is ${CLIENT_SUBJECTS_MAX}`,
+      );
     const ours = new SubjectTree();
     for (const subject of subjects) ours.add(subject);
     const taken = this.#set.all.some(
@@ -88,6 +103,13 @@ export class StreamAdmin {
         other.config.subjects.some((theirs) => ours.overlapping(theirs) !== undefined),
     );
     if (taken) throw new ApiError(400, 10065, 'subjects overlap with an existing stream');
+    const others = this.#set.all.flatMap((other) => (other.name === name ? [] : [other.config]));
+    if (republishesToItself(config, others))
+      throw new ApiError(
+        500,
+        10052,
+        'stream configuration for republish destination forms a cycle',
+      );
   }
 
   /** What streams are promised by their own limits must fit. */

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { Advisories } from './advisories.ts';
 import { Catalog, type StreamRow } from './catalog.ts';
+import { ConsumerRoom } from './consumers/consumer-room.ts';
 import { StreamConsumers } from './consumers/consumers.ts';
 import { DeliveryTurns } from './consumers/delivery-turns.ts';
 import { DuplicateWindow } from './duplicates.ts';
@@ -35,6 +36,7 @@ export class StreamOpener {
   readonly #deps: OpenerDeps;
   readonly #turns: DeliveryTurns;
   readonly #batchRoom = new BatchRoom();
+  readonly #consumerRoom = new ConsumerRoom();
   /** By the name of the stream, for as long as it is there. */
   readonly consumers = new Map<string, StreamConsumers>();
 
@@ -56,6 +58,7 @@ export class StreamOpener {
         advisories,
         batchRoom: this.#batchRoom,
         publish: (message, receipt) => void broker.publish(message, receipt),
+        answer: (message) => void broker.answer(message),
         ...(origin === 'api' && config.storage === 'file' ? { quota: stores.quota } : {}),
       },
       {
@@ -70,7 +73,8 @@ export class StreamOpener {
     );
     const memoryStore = (): typeof store => stores.memory;
     const shared = { store, memoryStore, timeline, broker, clock, log, advisories };
-    this.consumers.set(stream.name, new StreamConsumers(stream, { ...shared, turns: this.#turns }));
+    const common = { turns: this.#turns, room: this.#consumerRoom };
+    this.consumers.set(stream.name, new StreamConsumers(stream, { ...shared, ...common }));
     return stream;
   }
 

@@ -19,9 +19,11 @@ export interface StreamParts {
   readonly advisories: Advisories;
   /** Publishes to the broker: republished messages, and copies of unacceptable ones, whose receipt comes when they are stored. */
   readonly publish: (message: Message, receipt?: Receipt) => void;
+  /** Sends to a publisher what is said while its fast batch goes on. */
+  readonly answer: (message: Message) => void;
   /** What all streams of clients may take together; absent for those of the configuration. */
   readonly quota?: Quota;
-  /** What the atomic batches of all streams may hold; absent: this stream has all of it. */
+  /** What the batches of all streams may hold; absent: this stream has all of it. */
   readonly batchRoom?: BatchRoom;
 }
 

@@ -2,8 +2,11 @@
 // once they are on the disk, and who waits.
 
 import type { PublishError, Receipt } from '../message.ts';
-import { BULK_PARAMETERS, type Row } from './rows.ts';
+import { BULK_PARAMETERS, COLUMNS, type Row } from './rows.ts';
 import type { Subject } from './subjects.ts';
+
+/** The column of the headers. */
+const HEADERS = 3;
 
 /** What a message does once it is on the disk, such as taking older ones away. */
 export interface Effect {
@@ -20,7 +23,7 @@ export interface Effect {
 export interface AcceptedBatch {
   readonly firstSeq: number;
   readonly lastSeq: number;
-  /** Store time of the last message; undefined where there is none. */
+  /** Store time of the last number that was given out. */
   readonly lastTs: number | undefined;
   /** Undefined for a number that went to no message. */
   readonly subjects: readonly (Subject | undefined)[];
@@ -32,6 +35,8 @@ export interface AcceptedBatch {
 
 export class StreamQueue {
   #bulks: unknown[][] = [];
+  /** Parameters in the last of them. */
+  #used = BULK_PARAMETERS;
   #subjects: (Subject | undefined)[] = [];
   #bytes: number[] = [];
   #receipts: (Receipt | undefined)[] = [];
@@ -46,6 +51,8 @@ export class StreamQueue {
 
   /** Parameters of INSERT statements, six a row in the order of the columns; all but the last are full. */
   get bulks(): readonly unknown[][] {
+    const last = this.#bulks.at(-1);
+    if (last !== undefined) last.length = this.#used;
     return this.#bulks;
   }
 
@@ -54,15 +61,32 @@ export class StreamQueue {
   }
 
   push(row: Row, subject: Subject, bytes: number, receipt: Receipt | undefined): void {
-    let bulk = this.#bulks.at(-1);
-    if (bulk === undefined || bulk.length === BULK_PARAMETERS) this.#bulks.push((bulk = []));
-    bulk.push(row.seq, row.subjectId, row.ts, row.headers, row.data, row.crc);
+    const bulk = this.#room();
+    const at = this.#used;
+    bulk[at] = row.seq;
+    bulk[at + 1] = row.subjectId;
+    bulk[at + 2] = row.ts;
+    bulk[at + 3] = row.headers;
+    bulk[at + 4] = row.data;
+    bulk[at + 5] = row.crc;
+    this.#used = at + COLUMNS;
     this.#lastTs = row.ts;
     this.#add(row.seq, subject, bytes, receipt);
   }
 
+  #room(): unknown[] {
+    const last = this.#bulks.at(-1);
+    if (last !== undefined && this.#used < BULK_PARAMETERS) return last;
+    // Where there are many, one that grows would be copied again and again.
+    const bulk: unknown[] = last === undefined ? [] : Array<unknown>(BULK_PARAMETERS);
+    this.#bulks.push(bulk);
+    this.#used = 0;
+    return bulk;
+  }
+
   /** A number that goes to no message. */
-  pushNothing(seq: number, receipt: Receipt | undefined): void {
+  pushNothing(seq: number, ts: number, receipt: Receipt | undefined): void {
+    this.#lastTs = ts;
     this.#add(seq, undefined, 0, receipt);
   }
 
@@ -105,8 +129,9 @@ export class StreamQueue {
     readonly refuse: (error: PublishError) => void;
   } {
     const headers: (Buffer | null)[] = [];
-    for (const bulk of this.#bulks)
-      for (let at = 3; at < bulk.length; at += 6) headers.push(bulk[at] as Buffer | null);
+    for (const bulk of this.bulks)
+      for (let at = HEADERS; at < bulk.length; at += COLUMNS)
+        headers.push(bulk[at] as Buffer | null);
     const batch = this.take();
     return {
       batch,
@@ -119,6 +144,7 @@ export class StreamQueue {
 
   #clear(): void {
     this.#bulks = [];
+    this.#used = BULK_PARAMETERS;
     this.#subjects = [];
     this.#bytes = [];
     this.#receipts = [];

@@ -3,8 +3,8 @@
 import type { MessageBatch } from './message-batch.ts';
 import type { Message } from '../message.ts';
 
-/** Each stream has tables, statements and counts of its own in memory. */
-export const STREAMS_MAX = 256;
+/** Each stream has tables, statements and counts of its own in memory: 50 KB when it is empty. */
+export const STREAMS_MAX = 512;
 
 /** Who made a stream: the configuration file, or a client through the API. */
 export type Origin = 'file' | 'api';
@@ -53,6 +53,8 @@ export interface StreamExtras {
   /** A subject whose last message goes by age gets a marker that lives this long. */
   readonly markerTtlMs?: number | undefined;
   readonly allowAtomic?: boolean | undefined;
+  /** Ordered fast batches. */
+  readonly allowBatched?: boolean | undefined;
   readonly consumerLimits?:
     | {
         readonly inactiveThresholdMs?: number | undefined;
@@ -82,8 +84,19 @@ export interface StreamWatcher {
   storedAll?(batch: MessageBatch): void;
   /** All at once, instead of `removed` for each. */
   removedAll?(batch: MessageBatch): void;
-  /** After some of the above: time to look what there is to do. */
-  settled(): void;
+  /** After some of the above: time to look what there is to do. `quietly`: a purge of all subjects took them out. */
+  settled(quietly?: boolean): void;
+  /** Somebody took messages out, under `filter` or all alike, and the disk knows: `removed` was told of each. */
+  purged?(purge: Purged): void;
+}
+
+/** What a purge has left. */
+export interface Purged {
+  readonly filter: string | undefined;
+  /** The first sequence of the stream. */
+  readonly firstSeq: number;
+  /** The first sequence under the filter; one past the last message of the stream where there is none. */
+  readonly leftSeq: number;
 }
 
 /** A consumer as seen by the retention of its stream (interest, workqueue). */
@@ -100,6 +113,8 @@ export interface StreamState {
   /** Holes between the first and the last sequence. */
   readonly numDeleted: number;
   readonly firstSeq: number;
+  /** It has begun to count: with a message, with a purge, or because its configuration says where. */
+  readonly begun?: boolean | undefined;
   readonly firstTimeMs: number | null;
   readonly lastSeq: number;
   readonly lastTimeMs: number | null;

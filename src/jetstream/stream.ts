@@ -9,23 +9,23 @@ import type { Cancel } from '../clock.ts';
 import type { Message, PublishError, Receipt } from '../message.ts';
 import type { DuplicateWindow } from './duplicates.ts';
 import { deadLetter } from './dead-letters.ts';
+import { effectsOf } from './effects.ts';
 import { Epochs } from './epochs.ts';
 import { Expiry } from './expiry.ts';
 import { Forwarding } from './forwarding.ts';
-import { Intake, type Taken } from './intake.ts';
+import { Intake } from './intake.ts';
 import { Interests } from './interests.ts';
+import { KeepMore } from './keep-more.ts';
 import { Lookups } from './lookups.ts';
-import { AtomicBatches } from './publish/atomic-batches.ts';
 import { BatchRoom } from './publish/batch-room.ts';
-import { readControl, said } from './publish/control.ts';
-import { republished, republishSubject } from './publish/republish.ts';
+import { Batches } from './publish/batches.ts';
+import { readControl } from './publish/control.ts';
 import { Purge, type PurgeOptions } from './purge.ts';
 import { Retention, replacesMessages } from './retention.ts';
 import { Rollups } from './rollups.ts';
 import { Showing } from './showing.ts';
 import { Stock } from './stock.ts';
 import type { Participant, Store } from './store.ts';
-import type { Effect } from './stream-queue.ts';
 import type { StreamOptions, StreamParts } from './stream-parts.ts';
 import { StreamReader } from './stream-reader.ts';
 import type {
@@ -63,8 +63,9 @@ export class Stream implements Participant {
   readonly #rollups: Rollups;
   readonly #expiry: Expiry;
   readonly #interests: Interests;
-  readonly #batches: AtomicBatches;
+  readonly #batches: Batches;
   readonly #showing: Showing;
+  readonly #keepMore: KeepMore;
   readonly #lookups: Lookups;
   /** The transaction that is under way writes the queue, not removals alone. */
   #writesQueue = false;
@@ -91,6 +92,8 @@ export class Stream implements Participant {
     this.#forwarding = new Forwarding(db, this.id, options.graceMs ?? 0);
     stock.confirmedSeq = () => (this.#forwarded ? (this.mark?.seq ?? 0) : Infinity);
     this.#retention = new Retention(stock, config);
+    this.#retention.again = () => this.#keepMore.ask();
+    this.#keepMore = new KeepMore(parts, () => this.tick());
     this.#showing = new Showing(store, stock, this.#retention, config);
     const on = { store, clock, timeline, streamId: this.id };
     this.#purge = new Purge(store, clock, stock, this.#retention);
@@ -109,11 +112,19 @@ export class Stream implements Participant {
     this.#intake = new Intake(
       {
         store,
+        clock,
         timeline,
         quota: parts.quota,
         duplicates: options.duplicates,
         wanted: (id, subject) => this.#interests.wanted(id, subject),
-        effects: (taken) => this.#effects(taken),
+        effects: (taken) =>
+          effectsOf(taken, {
+            config: this.#config,
+            rollups: this.#rollups,
+            expiry: this.#expiry,
+            timeline,
+            publish: parts.publish,
+          }),
         queue: (messages, bytes) => store.queue(this, messages, bytes),
       },
       stock,
@@ -125,8 +136,8 @@ export class Stream implements Participant {
       stock,
     );
     this.#lookups = new Lookups({ store, clock, stock }, this.#reader);
-    const { advisories, batchRoom = new BatchRoom() } = parts;
-    this.#batches = new AtomicBatches(this, { room: batchRoom, clock, advisories });
+    const { advisories, answer, batchRoom: room = new BatchRoom() } = parts;
+    this.#batches = new Batches(this, this.#intake, { room, clock, advisories, answer });
   }
 
   get config(): StreamConfig {
@@ -156,20 +167,13 @@ export class Stream implements Participant {
     this.#intake.config = config;
     this.#expiry.config = config;
     this.#interests.retention = config.retention;
-    if (replacesMessages(config) && !this.#stock.rows.indexed) void this.#index();
-  }
-
-  /** In one transaction: a large stream holds the loop for about a second a million messages. */
-  async #index(): Promise<void> {
-    try {
-      await this.#parts.store.alone(() => this.#stock.rows.indexSubjects());
-    } catch {
-      // Without room for it everything still works, slowly; the next start tries again.
-    }
+    this.#batches.configured();
+    if (replacesMessages(config) && !this.#stock.rows.indexed) void this.#stock.index();
   }
 
   /** The stream is no more, or its process ends: what is under way ends. */
   close(): void {
+    this.#keepMore.close();
     this.#batches.close();
     this.#expiry.close();
     this.#interests.close();
@@ -211,6 +215,7 @@ export class Stream implements Participant {
       bytes,
       numDeleted: Math.max(0, durableSeq - firstSeq + 1 - messages),
       firstSeq: Math.min(firstSeq, durableSeq + 1),
+      begun: durableSeq > 0 || this.#stock.begun,
       firstTimeMs: this.#timeOf(firstSeq),
       lastSeq: durableSeq,
       lastTimeMs: lastTs === undefined ? null : timeline.wall(lastTs).timeMs,
@@ -246,32 +251,16 @@ export class Stream implements Participant {
 
   /** Takes a message in, or refuses it; see Receipt for when the answer comes. */
   store(message: Message, receipt: Receipt | undefined): void {
-    if (this.#intake.takePlain(message, receipt)) return;
+    if (this.#batches.takeFast(message, receipt) || this.#intake.takePlain(message, receipt))
+      return;
     const control = readControl(message.headers);
-    if (control !== undefined && said(control['Nats-Batch-Id']) !== undefined)
-      this.#batches.take(message, control, receipt);
-    else this.#intake.take(message, control, receipt);
+    if (!this.#batches.take(message, control, receipt))
+      this.#intake.take(message, control, receipt);
   }
 
   /** Stores all of `messages`, in one transaction, or none of them; the receipt acknowledges the last. */
   storeAll(messages: readonly Message[], receipt: Receipt | undefined): void {
     this.#intake.takeAll(messages, receipt);
-  }
-
-  #effects({ admitted, data, seq, entry, ts, lastSeq }: Taken): readonly Effect[] {
-    const { rollup, ttlMs, headers, subject } = admitted;
-    const to = republishSubject(this.#config, subject);
-    const effects: Effect[] = [];
-    const replaces = rollup && this.#rollups.effect(seq, entry, rollup);
-    if (replaces) effects.push(replaces);
-    if (ttlMs !== undefined) effects.push(this.#expiry.effect(seq, ts, ttlMs));
-    if (to !== undefined) {
-      const { timeMs } = this.#parts.timeline.wall(ts);
-      const stored = { subject, headers, data, seq, timeMs };
-      const tell = (): void => this.#parts.publish(republished(this.#config, to, stored, lastSeq));
-      effects.push({ seq, tell });
-    }
-    return effects;
   }
 
   // --- retention ---
@@ -284,7 +273,7 @@ export class Stream implements Participant {
       this.#retention.keepLimits();
     });
     this.#interests.review();
-    this.#expiry.arm();
+    this.#expiry.run();
     this.#stock.watchers.settle();
   }
 
@@ -345,7 +334,7 @@ export class Stream implements Participant {
   writeRemovals(): void {
     // What is deleted must not lie behind the mark that a crash would leave.
     const { totals } = this.#stock;
-    const removes = totals.changed || totals.due;
+    const removes = totals.changed || this.#stock.due;
     if (removes || this.#forwarding.due(this.#parts.timeline.now())) this.#forwarding.save();
     if (removes) {
       this.#expiry.write();
@@ -364,7 +353,7 @@ export class Stream implements Participant {
     }
     this.#retention.committed(this.mark?.seq ?? 0);
     const accepted = this.#writesQueue ? queue.take() : undefined;
-    if (this.#writesQueue) this.#interests.committed();
+    this.#interests.committed();
     this.#writesQueue = false;
     if (accepted !== undefined) this.#showing.committed(accepted);
     if (!replacesMessages(this.#config)) this.#guard(undefined, () => this.#retention.keepLimits());

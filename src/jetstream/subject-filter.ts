@@ -2,9 +2,12 @@
 // about each of 100,000 subjects, so it is prepared once and remembers nothing of what it was asked.
 
 import { hasWildcard } from '../subject.ts';
+import { SubjectTree } from './api/subject-tree.ts';
 
 const DOT = '.';
 const REST = '.>';
+/** With more wildcards than these it is quicker to take the subject apart, once. */
+const ONE_BY_ONE = 8;
 
 export class SubjectFilter {
   /** Empty: everything. */
@@ -16,13 +19,17 @@ export class SubjectFilter {
   readonly #literals = new Set<string>();
   /** Of the filters with wildcards. */
   readonly #covers: readonly ((subject: string) => boolean)[];
+  /** The same filters, where they are many. */
+  readonly #tree: SubjectTree | undefined;
 
   constructor(filters: readonly string[]) {
     this.filters = filters.includes('>') ? [] : filters;
     this.isAll = this.filters.length === 0;
     const wild = this.filters.filter((filter) => hasWildcard(filter));
-    for (const filter of this.filters) if (!wild.includes(filter)) this.#literals.add(filter);
-    this.#covers = wild.map((filter) => matcher(filter));
+    for (const filter of this.filters) if (!hasWildcard(filter)) this.#literals.add(filter);
+    const areMany = wild.length > ONE_BY_ONE;
+    this.#covers = areMany ? [] : wild.map((filter) => matcher(filter));
+    this.#tree = areMany ? SubjectTree.of(wild) : undefined;
     const [only] = this.filters;
     this.literal = this.filters.length === 1 && wild.length === 0 ? only : undefined;
   }
@@ -30,7 +37,7 @@ export class SubjectFilter {
   covers(subject: string): boolean {
     if (this.isAll || this.#literals.has(subject)) return true;
     for (const covers of this.#covers) if (covers(subject)) return true;
-    return false;
+    return this.#tree?.covers(subject) === true;
   }
 
   /** The same for a subject that its stream names by `_id`. */
@@ -56,7 +63,8 @@ function walk(tokens: readonly string[], subject: string): boolean {
     if (token === '>') return true;
     const dot = subject.indexOf(DOT, at);
     const end = dot < 0 ? subject.length : dot;
-    if (token !== '*' && !(end - at === token.length && subject.startsWith(token, at))) return false;
+    if (token !== '*' && !(end - at === token.length && subject.startsWith(token, at)))
+      return false;
     if (i === tokens.length - 1) return dot < 0;
     at = end + 1;
   }

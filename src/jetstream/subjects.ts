@@ -3,9 +3,10 @@
 // scan the stream.
 
 import type { Database, Statement } from 'better-sqlite3';
+import { shared } from './statements.ts';
 
 /** Distinct subjects a stream may hold at a time: bounds memory (some 200 bytes each). More are refused. */
-export const SUBJECTS_MAX = 100_000;
+export const SUBJECTS_MAX = 131_072;
 
 export interface Subject {
   readonly id: number;
@@ -41,15 +42,15 @@ export class Subjects {
 
   constructor(db: Database, streamId: number) {
     this.#streamId = streamId;
-    this.#put = db.prepare(
+    this.#put = shared(
+      db,
       'INSERT OR REPLACE INTO subject (stream_id, id, subject, count, last_seq) VALUES (?, ?, ?, ?, ?)',
     );
-    this.#delete = db.prepare('DELETE FROM subject WHERE stream_id = ? AND id = ?');
-    const rows = db
-      .prepare<[number], SubjectRow>(
-        'SELECT id, subject, count, last_seq FROM subject WHERE stream_id = ?',
-      )
-      .all(streamId);
+    this.#delete = shared(db, 'DELETE FROM subject WHERE stream_id = ? AND id = ?');
+    const rows = shared<[number], SubjectRow>(
+      db,
+      'SELECT id, subject, count, last_seq FROM subject WHERE stream_id = ?',
+    ).all(streamId);
     for (const { id, subject, count, last_seq: shownSeq } of rows)
       this.#remember({ id, subject, count, pending: 0, lastSeq: 0, shownSeq, stored: true });
   }
@@ -64,6 +65,18 @@ export class Subjects {
     let shown = 0;
     for (const { count, pending } of this.#bySubject.values()) if (count > pending) shown++;
     return shown;
+  }
+
+  /** Subjects whose count differs from what the database says. */
+  get unsaved(): number {
+    return this.#changed.size;
+  }
+
+  /** Whether any has more than `max` messages on the disk. */
+  exceed(max: number): boolean {
+    for (const { count, pending } of this.#bySubject.values())
+      if (count - pending > max) return true;
+    return false;
   }
 
   byId(id: number): Subject | undefined {

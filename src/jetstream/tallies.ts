@@ -63,7 +63,8 @@ export class Tallies {
       stored: () => {},
       removed: (seq, _id, subject) => {
         for (const count of this.#counts)
-          if (seq >= count.first && seq < count.next && count.filter.covers(subject)) count.counted--;
+          if (seq >= count.first && seq < count.next && count.filter.covers(subject))
+            count.counted--;
       },
       settled: () => {},
     });

@@ -57,7 +57,12 @@ export class Timeline {
 
   /** The store time now. */
   now(): number {
-    return Math.floor(this.#boot.baseTs + this.#clock.monotonicMs() - this.#startedMs);
+    return this.at(this.#clock.monotonicMs());
+  }
+
+  /** The store time at that moment of the clock, in this start. */
+  at(monotonicMs: number): number {
+    return Math.floor(this.#boot.baseTs + monotonicMs - this.#startedMs);
   }
 
   /** Whether the wall clock is believable now. */

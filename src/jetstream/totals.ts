@@ -5,6 +5,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { Rows } from './rows.ts';
 import type { Subjects } from './subjects.ts';
+import { shared } from './statements.ts';
 
 /** Inserts after which the totals are written: what a start has to count, some 50 ms. */
 const COUNT_ROWS = 50_000;
@@ -34,7 +35,8 @@ export class Totals {
 
   constructor(db: Database, streamId: number, row: TotalsRow) {
     this.#streamId = streamId;
-    this.#save = db.prepare(
+    this.#save = shared(
+      db,
       'UPDATE stream SET first_seq = ?, counted_seq = ?, messages = ?, bytes = ?, last_seq = ? WHERE id = ?',
     );
     this.#countedSeq = row.counted_seq;
@@ -117,11 +119,10 @@ export function readTotals(
   rows: Rows,
   subjects: Subjects,
 ): Totals {
-  const row = db
-    .prepare<[number], TotalsRow>(
-      'SELECT first_seq, counted_seq, messages, bytes, last_seq FROM stream WHERE id = ?',
-    )
-    .get(streamId);
+  const row = shared<[number], TotalsRow>(
+    db,
+    'SELECT first_seq, counted_seq, messages, bytes, last_seq FROM stream WHERE id = ?',
+  ).get(streamId);
   if (row === undefined) throw new Error(`stream ${name} has no row`);
   const totals = new Totals(db, streamId, row);
   const bounds = rows.bounds();
@@ -130,7 +131,8 @@ export function readTotals(
     bounds.last ?? 0,
     numberedBefore(db, name, streamId, row, bounds.last),
   );
-  for (let next = row.counted_seq + 1; ;) {
+  // What lies before the first was trimmed and is not deleted yet.
+  for (let next = Math.max(row.counted_seq + 1, row.first_seq); ;) {
     const extents = rows.extents(next, totals.lastSeq, SCAN_ROWS);
     for (const extent of extents) {
       const subject = subjects.byId(extent.subjectId);
@@ -159,11 +161,10 @@ function numberedBefore(
   row: TotalsRow,
   lastRow: number | null,
 ): number {
-  const epoch = db
-    .prepare<[string, number], { first: number | null }>(
-      'SELECT max(first_seq) AS first FROM epoch WHERE stream = ? AND stream_id = ?',
-    )
-    .get(name, streamId);
+  const epoch = shared<[string, number], { first: number | null }>(
+    db,
+    'SELECT max(first_seq) AS first FROM epoch WHERE stream = ? AND stream_id = ?',
+  ).get(name, streamId);
   const first = epoch?.first ?? 0;
   return first > Math.max(row.last_seq, lastRow ?? 0) + 1 ? first : 0;
 }

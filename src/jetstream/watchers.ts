@@ -3,7 +3,7 @@
 
 import type { Cancel } from '../clock.ts';
 import { MessageBatch } from './message-batch.ts';
-import type { StreamWatcher } from './stream-types.ts';
+import type { Purged, StreamWatcher } from './stream-types.ts';
 
 /** What went is told of at the end of a round of changes, or when it is so much. */
 const GONE_MAX = 2_000;
@@ -61,11 +61,16 @@ export class Watchers {
       else gone.each((seq, id, subject) => watcher.removed(seq, id, subject));
   }
 
-  /** Ends a round of changes. */
-  settle(): void {
+  purged(purge: Purged): void {
+    this.flush();
+    for (const watcher of this.#watchers) watcher.purged?.(purge);
+  }
+
+  /** Ends a round of changes; see StreamWatcher. */
+  settle(quietly = false): void {
     if (!this.#unsettled) return;
     this.flush();
     this.#unsettled = false;
-    for (const watcher of this.#watchers) watcher.settled();
+    for (const watcher of this.#watchers) watcher.settled(quietly);
   }
 }

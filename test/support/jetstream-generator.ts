@@ -272,7 +272,7 @@ class Generator {
       case 1:
         return void script.api(
           `${this.#one(['CONSUMER.NAMES', 'CONSUMER.LIST'])}.${this.#stream()}`,
-          this.#one([undefined, {}, { offset: 1 }, { offset: 100 }, 'x', { x: 1 }]),
+          this.#one([undefined, {}, { offset: 0 }, { offset: 100 }, 'x', { x: 1 }]),
         );
       case 2:
         return void script.api(`CONSUMER.PAUSE.${at}`, this.#one(PAUSES));

@@ -155,7 +155,8 @@ class Runner {
   async #fetch(step: Step & { do: 'fetch' }): Promise<void> {
     const { id, messages, ms } = step;
     const inbox = `${this.#inbox}.f.${id}`;
-    const { box } = this.#client.subscribe(inbox);
+    const { sid, box } = this.#client.subscribe(inbox);
+    this.#sids.set(id, sid);
     this.#boxes.set(id, box);
     this.#client.publish(`$JS.API.${this.#named(step.subject)}`, {
       reply: inbox,

@@ -4,6 +4,7 @@
 
 import { MS, SECOND } from './jetstream-configs.ts';
 import { ScriptWriter, type Script } from './jetstream-script.ts';
+import { TIMED_CONSUMERS } from './jetstream-timed-consumers.ts';
 
 type Body = (script: ScriptWriter) => void;
 
@@ -263,11 +264,14 @@ const SCRIPTS: Readonly<Record<string, Body>> = {
   },
 };
 
-/** Each with a name. */
-export const TIMED: readonly { readonly name: string; readonly script: Script }[] = Object.entries(
-  SCRIPTS,
-).map(([name, body]) => {
+const TIMED_STREAMS = Object.entries(SCRIPTS).map(([name, body]) => {
   const script = new ScriptWriter();
   body(script);
   return { name, script: script.steps };
 });
+
+/** Each with a name. */
+export const TIMED: readonly { readonly name: string; readonly script: Script }[] = [
+  ...TIMED_STREAMS,
+  ...TIMED_CONSUMERS,
+];

@@ -57,20 +57,40 @@ export function examine(
   const { config } = view;
   const subject = transformOf(config.subjectTransform)?.apply(message.subject) ?? message.subject;
   if (config.sealed === true) return sealed();
+  const headers = storedHeaders(message.headers, control);
+  const tooBig = checkSize(headers, message.data, config);
+  if (tooBig !== null) return tooBig;
   if (control !== undefined) {
     const error = checkExpectations(subject, view, control);
     if (error !== null) return error;
   }
   const rollup = control === undefined ? undefined : checkRollup(control, config);
   if (rollup instanceof PublishError) return rollup;
-  const headers = storedHeaders(message.headers, control);
-  const error = checkSize(headers, message.data, config);
-  if (error !== null) return error;
   const lifeMs = control === undefined ? 0 : ttlMs(control['Nats-TTL']);
   if (lifeMs === undefined) return invalidTtl();
   return lifeMs === 0
     ? { subject, headers, rollup }
     : withLife({ subject, headers, rollup }, lifeMs, config);
+}
+
+/**
+ * Why a message that is stored already is not answered as such: what is wrong with it whatever the stream has got. What it
+ * expects of the stream held when it was stored.
+ */
+export function examineRepeat(
+  message: Message,
+  config: StreamConfig,
+  control: Control,
+): PublishError | null {
+  if (config.sealed === true) return sealed();
+  return (
+    checkSize(storedHeaders(message.headers, control), message.data, config) ??
+    checkCounter(control) ??
+    checkStream(control, config) ??
+    (config.allowMsgTtl !== true && (ttlMs(control['Nats-TTL']) ?? 0) !== 0
+      ? ttlDisabled()
+      : checkSource(control))
+  );
 }
 
 function checkExpectations(
@@ -108,7 +128,7 @@ function checkLastSequences(
   return wrongLastSequence(view.lastSeq);
 }
 
-function checkLastMsgId({ lastMsgId }: PublishView, control: Control): PublishError | null {
+export function checkLastMsgId({ lastMsgId }: PublishView, control: Control): PublishError | null {
   const expected = said(control['Nats-Expected-Last-Msg-Id']);
   if (expected === undefined || expected === lastMsgId) return null;
   return new PublishError(400, 10070, `wrong last msg ID: ${lastMsgId ?? ''}`);

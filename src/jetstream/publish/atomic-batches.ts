@@ -83,7 +83,8 @@ export class AtomicBatches {
     if (Number.isNaN(seq)) return refusal(10175, 'atomic publish sequence is missing');
     const word = control['Nats-Batch-Commit'];
     // The end that is only an end is no message of the batch.
-    const count = word === 'eob' ? seq - 1 : seq;
+    // nats-server counts below 0 as far above.
+    const count = word !== 'eob' ? seq : seq === 0 ? Infinity : seq - 1;
     const batch = this.#batches.get(id) ?? this.#open(id, seq, count);
     if (batch instanceof PublishError) return batch;
     if (word !== undefined && word !== 'eob' && word !== '1') {

@@ -3,7 +3,13 @@
 
 import { HEADERS_BYTES_MAX } from '../../headers.ts';
 import { PublishError, type Message } from '../../message.ts';
-import { storedHeaders, withLife, type Admitted, type PublishView } from './admission.ts';
+import {
+  checkLastMsgId,
+  storedHeaders,
+  withLife,
+  type Admitted,
+  type PublishView,
+} from './admission.ts';
 import {
   checkCounter,
   checkRollup,
@@ -43,7 +49,8 @@ export function examineBatch(
   const staged: Staged = { ids: new Set(), subjects: new Set(), lastSeqs: new Map(), count: 0 };
   const admitted: Admitted[] = [];
   for (const message of messages) {
-    const one = examineOne(message, view, staged);
+    const control = readControl(message.headers);
+    const one = checkUnsupported(control) ?? examineOne(message, control, view, staged);
     if (one instanceof PublishError) return one;
     staged.subjects.add(one.subject);
     staged.count++;
@@ -52,14 +59,35 @@ export function examineBatch(
   return admitted;
 }
 
-function examineOne(message: Message, view: BatchView, staged: Staged): Admitted | PublishError {
+/** The same for a message of a fast batch, which is one for itself. `control` is what its headers say. */
+export function examineFast(
+  message: Message,
+  control: Control | undefined,
+  view: BatchView,
+): Admitted | PublishError {
+  const alone = {
+    ids: new Set<string>(),
+    subjects: new Set<string>(),
+    lastSeqs: new Map(),
+    count: 0,
+  };
+  const one = examineOne(message, control, view, alone);
+  if (one instanceof PublishError || control === undefined) return one;
+  return checkLastMsgId(view, control) ?? one;
+}
+
+function examineOne(
+  message: Message,
+  control: Control | undefined,
+  view: BatchView,
+  staged: Staged,
+): Admitted | PublishError {
   const { config } = view;
   const subject = transformOf(config.subjectTransform)?.apply(message.subject) ?? message.subject;
-  const control = readControl(message.headers);
   const headers = storedHeaders(message.headers, control);
   if (control === undefined) return { subject, headers };
   const error =
-    checkHeaders(control, headers) ??
+    checkHeaders(headers) ??
     checkCounter(control) ??
     checkStream(control, config) ??
     checkTtl(control, config.allowMsgTtl === true) ??
@@ -81,11 +109,13 @@ function rollupInvalid(which: 'sub' | 'all'): PublishError {
   return new PublishError(500, 10111, `batch rollup ${which} invalid`);
 }
 
-function checkHeaders(control: Control, headers: Buffer | null): PublishError | null {
-  if (said(control['Nats-Expected-Last-Msg-Id']) !== undefined) {
-    const text = 'atomic publish unsupported header used: Nats-Expected-Last-Msg-Id';
-    return new PublishError(400, 10177, text);
-  }
+function checkUnsupported(control: Control | undefined): PublishError | null {
+  if (said(control?.['Nats-Expected-Last-Msg-Id']) === undefined) return null;
+  const text = 'atomic publish unsupported header used: Nats-Expected-Last-Msg-Id';
+  return new PublishError(400, 10177, text);
+}
+
+function checkHeaders(headers: Buffer | null): PublishError | null {
   return (headers?.length ?? 0) > HEADERS_BYTES_MAX ? headersTooLarge() : null;
 }
 

@@ -44,6 +44,7 @@ test('an interest stream acknowledges what nobody wants, gives it a number, and 
   store.settle();
   expect(outcome.ack).toEqual({ stream: 'DATA', seq: 1 });
   expect(store.stream.state()).toMatchObject({ messages: 0, firstSeq: 2, lastSeq: 1, subjects: 0 });
+  expect(store.stream.state().lastTimeMs, 'it was the last one').toBe(store.clock.wallMs());
   expect(store.publish('data.a', 'x', 'Nats-Msg-Id: m1').ack?.duplicate).toBe(true);
   await store.close();
   await store.open();

@@ -1,6 +1,11 @@
 import { expect, test } from 'vitest';
 import { PublishError } from '../../../../src/message.ts';
-import { examine, type Admitted } from '../../../../src/jetstream/publish/admission.ts';
+import {
+  examine,
+  examineRepeat,
+  type Admitted,
+} from '../../../../src/jetstream/publish/admission.ts';
+import { readControl } from '../../../../src/jetstream/publish/control.ts';
 import type { StreamConfig } from '../../../../src/jetstream/stream-types.ts';
 import { block, streamConfig } from '../../../support/stream-configs.ts';
 
@@ -28,6 +33,34 @@ function say(lines: string[] | Buffer, change: Partial<StreamConfig> = {}): stri
     ? `${verdict.code} ${verdict.errCode} ${verdict.message}`
     : verdict;
 }
+
+test('a message that is too large is so whatever it expects', () => {
+  const limits = { maxMsgBytes: 3 };
+  const tooLarge = '400 10054 message size exceeds maximum allowed';
+  for (const line of [
+    'Nats-Expected-Stream: X',
+    'Nats-Expected-Last-Sequence: 1',
+    'Nats-Expected-Last-Msg-Id: i1',
+    'Nats-Rollup: sub',
+  ])
+    expect(say([line], limits), line).toBe(tooLarge);
+});
+
+test('a message that comes again is refused for what it says of itself, not for what it expects', () => {
+  const again = (line: string, change: Partial<StreamConfig> = {}): number | undefined => {
+    const lines = { ...readControl(block(line)) };
+    const message = { subject: 'orders.new', data: Buffer.from('data'), headers: block(line) };
+    return examineRepeat(message, streamConfig(change), lines)?.errCode;
+  };
+  expect(again('Nats-Expected-Last-Sequence: 1')).toBeUndefined();
+  expect(again('Nats-Expected-Last-Msg-Id: other')).toBeUndefined();
+  expect(again('Nats-Expected-Stream: OTHER')).toBe(10060);
+  expect(again('Nats-Stream-Source: other 1 > >')).toBe(10227);
+  expect(again('Nats-TTL: 1h')).toBe(10166);
+  expect(again('Nats-TTL: 1h', { allowMsgTtl: true })).toBeUndefined();
+  expect(again('X: y', { maxMsgBytes: 1 })).toBe(10054);
+  expect(again('X: y', { sealed: true })).toBe(10109);
+});
 
 const OPEN: Partial<StreamConfig> = { allowRollup: true, allowMsgTtl: true };
 const TAKEN = expect.objectContaining({ subject: 'orders.new' });

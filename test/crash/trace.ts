@@ -24,8 +24,14 @@ export interface Senders {
   readonly [port: number]: string;
 }
 
+/** Hears of the calls in the order in which the kernel saw them begin and return. */
+export interface TraceReader {
+  began(call: Call): void;
+  returned(call: Call): void;
+}
+
 /** One call: where it began, where it returned, and with what. */
-interface Call {
+export interface Call {
   readonly name: string;
   /** The file or socket of its first argument, as strace -yy shows it. */
   readonly on: string;
@@ -54,6 +60,12 @@ export function straceWrapper(file: string): string[] {
 
 export function checkTrace(file: string, senders: Senders): TraceReport {
   const checker = new Checker(senders);
+  readTrace(file, checker);
+  return checker.report;
+}
+
+/** Reads a whole trace to `checker`. */
+export function readTrace(file: string, checker: TraceReader): void {
   const open = new Map<string, Call>();
   for (const line of readFileSync(file, 'latin1').split('\n')) {
     const [, thread = '', rest = ''] = /^(\d+) +(.*)$/.exec(line) ?? [];
@@ -70,7 +82,6 @@ export function checkTrace(file: string, senders: Senders): TraceReport {
     if (rest.endsWith('<unfinished ...>')) open.set(thread, call);
     else checker.returned(call);
   }
-  return checker.report;
 }
 
 function parseCall(text: string): Call | undefined {
@@ -90,7 +101,7 @@ function unescape(text: string): string {
   );
 }
 
-class Checker {
+class Checker implements TraceReader {
   readonly #senders: Senders;
   /** Finds messages by name: whatever stands before one in a page may look like a letter. */
   readonly #message: RegExp;
@@ -187,6 +198,6 @@ class Checker {
   }
 }
 
-function isSync({ name, on }: Call): boolean {
+export function isSync({ name, on }: Call): boolean {
   return (name === 'fdatasync' || name === 'fsync') && on.endsWith('.db-wal');
 }

@@ -132,18 +132,19 @@ export class SimDisk implements Disk {
     this.#db = db;
     return {
       prepare: () => undefined,
-      run: (done) => this.#checkpoint(db, done),
+      run: (done, first = '') => this.#checkpoint(db, first, done),
       close: () => Promise.resolve(),
     };
   }
 
-  #checkpoint(db: Database, done: (error: Error | null) => void): void {
+  #checkpoint(db: Database, first: string, done: (error: Error | null) => void): void {
     const cut = this.#script.cutsCheckpoint();
     const before = cut ? { db: this.#durableDb, wal: this.#wal() } : undefined;
     // A checkpoint syncs the WAL, then the database.
     const committed = this.#committed();
     let failure: Error | null = null;
     try {
+      db.exec(first);
       checkpoint(db);
     } catch (error) {
       // The row after the checkpoint found no room; what was copied is copied.

@@ -18,6 +18,7 @@ const BENCHES: Record<string, () => Promise<{ run: () => Promise<Result[]> }>> =
   fleet: () => import('./fleet.ts'),
   'nats-core': () => import('./nats-core.ts'),
   'jetstream-consume': () => import('./jetstream-consume.ts'),
+  'jetstream-loop': () => import('./jetstream-loop.ts'),
   'jetstream-kv': () => import('./jetstream-kv.ts'),
   'jetstream-slow-disk': () => import('./jetstream-slow-disk.ts'),
 };

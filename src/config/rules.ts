@@ -192,7 +192,8 @@ function checkNats(nats: NatsDraft, fileMode: number, problems: Problems): void 
         `user "${user.user ?? '?'}" has ${ways.length === 0 ? 'no way to log in' : ways.join(' and ')}, ` +
           `expected one of ${NATS_LOGINS.join(', ')}`,
       );
-    if (problems.placeOf(`${at}.password`).line !== undefined)
+    const inline = problems.isWritten(`${at}.password`);
+    if (inline && problems.placeOf(`${at}.password`).line !== undefined)
       checkExposure(`${at}.password`, fileMode, problems);
   }
   if (nats.users.length > 0) return;

@@ -8,7 +8,7 @@ import type { KEYS } from './keys.ts';
 import { checkSources } from './mqtt-source-rules.ts';
 import type { Problems } from './problems.ts';
 import type { Draft } from './schema.ts';
-import { formatDuration } from './units.ts';
+import { formatDuration, formatSize } from './units.ts';
 import { formatListen, isLoopback, type Listen } from './values.ts';
 
 export type ConfigDraft = Draft<typeof KEYS>;
@@ -30,6 +30,7 @@ export function checkRules(draft: ConfigDraft, fileMode: number, problems: Probl
   for (const [i, stream] of draft.stream.entries())
     checkStream(stream, `stream[${i + 1}]`, problems);
   checkOverlaps(draft.stream, problems);
+  checkMemory(draft, problems);
   checkPorts(draft.serial, problems);
   for (const [i, port] of draft.serial.entries()) checkFraming(port, `serial[${i + 1}]`, problems);
   if (draft.mqtt !== undefined) checkMqtt(draft.mqtt, fileMode, problems);
@@ -59,6 +60,19 @@ function distinct<K extends string>(
         path,
         `found "${value}" again (first in ${problems.where(first)}), expected each ${key} once`,
       );
+  }
+}
+
+/** At its own limit a stream drops the oldest; at the end of the memory it would refuse the newest. */
+function checkMemory({ stream: streams, jetstream }: ConfigDraft, problems: Problems): void {
+  const most = jetstream?.max_memory;
+  for (const [i, { storage, max_bytes: bytes }] of streams.entries()) {
+    if (storage !== 'memory' || bytes === undefined || most === undefined || bytes <= most)
+      continue;
+    problems.add(
+      `stream[${i + 1}].max_bytes`,
+      `found ${formatSize(bytes)} in memory, expected at most jetstream.max_memory, which is ${formatSize(most)}`,
+    );
   }
 }
 

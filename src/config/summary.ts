@@ -3,7 +3,14 @@
 import { existsSync } from 'node:fs';
 import { collide, isFilter, matches } from '../subject.ts';
 import { sharedFilter } from './mqtt-source-values.ts';
-import type { Config, MqttSourceConfig, NatsConfig, SerialConfig, StreamConfig } from './types.ts';
+import type {
+  Config,
+  JetStreamConfig,
+  MqttSourceConfig,
+  NatsConfig,
+  SerialConfig,
+  StreamConfig,
+} from './types.ts';
 import { formatDuration, formatSize } from './units.ts';
 import { formatListen, isLoopback } from './values.ts';
 
@@ -18,7 +25,8 @@ export function summary(config: Config): string {
     const who = [users, anonymous].filter((part) => part !== '').join(', ');
     lines.push(['mqtt', `${formatListen(mqtt.listen)}, ${who}`]);
   }
-  if (config.nats !== undefined) lines.push(['nats', describeNats(config.nats)]);
+  if (config.nats !== undefined)
+    lines.push(['nats', `${describeNats(config.nats)}; ${describeRoom(config.jetstream)}`]);
   for (const source of config.mqttSources) lines.push(['source', describeSource(source)]);
   for (const stream of config.streams) lines.push(['stream', describeStream(stream, config)]);
   if (hub !== undefined) {
@@ -40,6 +48,11 @@ function describeNats({ listen, users, allowAnonymous, tls, websocket }: NatsCon
     allowAnonymous ? 'anonymous clients allowed' : '',
   ];
   return parts.filter((part) => part !== '').join(', ');
+}
+
+function describeRoom({ fileBytesMax, memoryBytesMax }: JetStreamConfig): string {
+  const disk = fileBytesMax === undefined ? 'a quarter of the free' : formatSize(fileBytesMax);
+  return `streams of clients take up to ${disk} disk, ${formatSize(memoryBytesMax)} memory`;
 }
 
 function describePort(port: SerialConfig): string {

@@ -81,7 +81,10 @@ export class Stores {
         if (error === null) return log.info('there is memory for streams again');
         if (wasFull) return;
         const hint = 'give memory streams smaller limits, or raise jetstream.max_memory';
-        log.warn({ err: error, hint }, 'the memory for streams is used up: publishes are refused');
+        log.warn(
+          { error: error.message, hint },
+          'the memory for streams is used up: publishes are refused',
+        );
       },
     });
     return this.#memory;

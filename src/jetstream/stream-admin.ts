@@ -5,6 +5,7 @@ import { ApiError } from './api/api-error.ts';
 import { SubjectTree } from './api/subject-tree.ts';
 import { republishesToItself } from './republish-cycle.ts';
 import type { Stream } from './stream.ts';
+import { DEAD_LETTER_STREAM } from './stream-configs.ts';
 import type { StreamSet } from './stream-set.ts';
 import { STREAMS_MAX, type StreamConfig } from './stream-types.ts';
 
@@ -74,6 +75,12 @@ export class StreamAdmin {
   #own(name: string, errCode: number): Stream {
     const stream = this.#set.get(name);
     if (stream === undefined) throw new ApiError(404, 10059, 'stream not found');
+    if (name === DEAD_LETTER_STREAM)
+      throw new ApiError(
+        500,
+        errCode,
+        `stream ${name} belongs to the gateway: it cannot be changed`,
+      );
     if (stream.origin === 'file')
       throw new ApiError(
         500,

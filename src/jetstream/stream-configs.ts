@@ -46,7 +46,8 @@ export function streamConfigs(
   };
   return all.map((order) => {
     const share = Math.floor(shared[order.storage] / Math.max(1, sharing[order.storage]));
-    return { ...order, maxBytes: order.maxBytes ?? share };
+    // Reading directly changes nothing, and clients expect it of a stream that they did not make.
+    return { ...order, allowDirect: true, maxBytes: order.maxBytes ?? share };
   });
 }
 

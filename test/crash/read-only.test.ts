@@ -42,7 +42,7 @@ test.runIf(possible)(
   },
 );
 
-test('an idle store writes to its disk every 30 s, and a busy one has no need to', async () => {
+test('a store writes to its disk every 30 s, also an idle one', async () => {
   await using store = await new GatewayStore().open();
   const commits = (): number => store.jetstream.store.counters.commits;
   const idle = commits();
@@ -58,7 +58,8 @@ test('an idle store writes to its disk every 30 s, and a busy one has no need to
     store.clock.advance(1_000);
     store.settle();
   }
-  expect(commits()).toBe(idle + 1 + 60);
+  // How long the agent has run is written besides the messages: a crash forgets no more of it.
+  expect(commits()).toBe(idle + 1 + 60 + 2);
 });
 
 test('an idle store notices a disk that takes no more writes', async () => {

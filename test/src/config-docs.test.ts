@@ -56,6 +56,17 @@ test('the summary names every part that would run', () => {
   ]);
 });
 
+test('the summary says what clients of NATS may take', () => {
+  const line = (more: string) =>
+    summary(configs.load(`${NAME}[nats]\n${more}${STREAM}`)).split('\n')[1];
+  expect(line('')).toBe(
+    '  nats     127.0.0.1:4222, no TLS, anonymous clients allowed; streams of clients take up to a quarter of the free disk, 64MiB memory',
+  );
+  expect(line('[jetstream]\nmax_file = "3GiB"\nmax_memory = "1MiB"\n')).toContain(
+    'up to 3GiB disk, 1MiB memory',
+  );
+});
+
 /** Every key with its path: `hub.tls.ca`. */
 function allKeys(entries: Entries, at = ''): { path: string; key: Key<unknown> }[] {
   return Object.entries(entries).flatMap(([name, entry]) => {

@@ -196,3 +196,30 @@ test('a configured stream in memory shares the memory for streams', async () => 
   at.settle();
   expect(outcome.ack).toMatchObject({ stream: 'M', seq: 1 });
 });
+
+test('memory that is used up is said once, and once that there is some again', async () => {
+  const M = streamOrder({
+    name: 'M',
+    subjects: ['m.>'],
+    storage: 'memory',
+    maxBytes: 64 * 2 ** 20,
+  });
+  await using at = await new GatewayStore([M], { memoryBytesMax: 2 ** 20 }).open();
+  const large = Buffer.alloc(200_000);
+  const outcomes = Array.from({ length: 6 }, () => {
+    const outcome = at.publish('m.x', large);
+    at.settle();
+    return outcome;
+  });
+  expect(outcomes.at(-1)?.error).toMatchObject({ errCode: 10028 });
+  const said = (msg: string): number => at.logged.filter((line) => line.msg.includes(msg)).length;
+  for (let i = 0; i < 10; i++) {
+    at.clock.advance(500);
+    at.settle();
+  }
+  expect(said('the memory for streams is used up')).toBe(1);
+  await settled(at, at.jetstream.stream('M')?.purge({}) ?? Promise.resolve(0));
+  at.clock.advance(500);
+  at.settle();
+  expect(said('there is memory for streams again')).toBe(1);
+});

@@ -88,7 +88,8 @@ ${options.config ?? ''}`,
   const [program, ...args] = [...under, agent, '--config', file];
   const spawnedMs = performance.now();
   const waits = options.wait !== false && options.inside === undefined;
-  const server = await launch(program, args, { port: waits ? mqttPort : undefined });
+  // Monitoring begins when everything else listens.
+  const server = await launch(program, args, { port: waits ? monitorPort : undefined });
   // Under strace the agent is its child.
   const pid = options.under === undefined ? server.pid : childOf(server.pid);
   return {

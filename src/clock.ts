@@ -15,15 +15,27 @@ export interface Clock {
   soon(fn: () => void): void;
 }
 
+/** setTimeout runs at once what is to wait longer. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
   after(ms, fn) {
+    if (ms > LONGEST_TIMEOUT_MS) return afterLong(ms, fn);
     const timer = setTimeout(fn, ms);
     return () => clearTimeout(timer);
   },
   soon: (fn) => void setImmediate(fn),
 };
+
+function afterLong(ms: number, fn: () => void): Cancel {
+  const endMs = performance.now() + ms;
+  let cancel = systemClock.after(LONGEST_TIMEOUT_MS, () => {
+    cancel = systemClock.after(endMs - performance.now(), fn);
+  });
+  return () => cancel();
+}
 
 /** Runs `fn` every `ms`, until cancelled; the next run is armed only when `fn` has returned. */
 export function every(clock: Clock, ms: number, fn: () => void): Cancel {

@@ -1,4 +1,4 @@
-// The store of memory streams and memory consumers: the same code on a database in memory. What is in it is as durable
+// The store of memory streams: the same code on a database in memory. What is in it is as durable
 // as it can be at once, and gone with the process.
 
 import type { Clock } from '../clock.ts';

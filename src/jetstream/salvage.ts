@@ -54,6 +54,11 @@ export function isDamage(error: unknown): boolean {
   return code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB';
 }
 
+/** Whether `error` says that the messages of a stream are gone for good: who reads it in many turns may outlive it. */
+export function isGone(error: unknown): boolean {
+  return error instanceof Error && /^no such table: m_\d+$/.test(error.message);
+}
+
 /** Notes that the next start has to salvage the database. */
 export function markDamaged(dataDir: string): void {
   writeFileSync(

@@ -15,7 +15,7 @@ import type { Checkpointer } from './checkpointer.ts';
 import type { Disk } from './disk.ts';
 import { FullDisk } from './full-disk.ts';
 import { Room } from './room.ts';
-import { isDamage } from './salvage.ts';
+import { isDamage, isGone } from './salvage.ts';
 import { STORE_LIMITS, type StoreLimits } from './store-limits.ts';
 
 /** Something that writes into the store's transactions. It keeps what it has queued until it is told the outcome. */
@@ -414,11 +414,12 @@ export class Store {
     });
   }
 
-  /** Runs a read; damage that it finds is fatal and reads as `fallback`. */
+  /** Runs a read; damage that it finds is fatal and reads as `fallback`, as do a deleted stream and a closed store. */
   guard<T>(fallback: T, read: () => T): T {
     try {
       return read();
     } catch (error) {
+      if (!this.db.open || isGone(error)) return fallback;
       if (!isDamage(error)) throw error;
       this.fail(error);
       return fallback;

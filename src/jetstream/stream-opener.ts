@@ -71,8 +71,7 @@ export class StreamOpener {
         duplicates: new DuplicateWindow(clock, config.duplicateWindowMs, config.duplicateIdsMax),
       },
     );
-    const memoryStore = (): typeof store => stores.memory;
-    const shared = { store, memoryStore, timeline, broker, clock, log, advisories };
+    const shared = { store, broker, clock, log, advisories };
     const common = { turns: this.#turns, room: this.#consumerRoom };
     this.consumers.set(stream.name, new StreamConsumers(stream, { ...shared, ...common }));
     return stream;

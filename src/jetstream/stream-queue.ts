@@ -11,7 +11,7 @@ const HEADERS = 3;
 /** What a message does once it is on the disk, such as taking older ones away. */
 export interface Effect {
   readonly seq: number;
-  /** Part of the transaction that stores the message: a crash before `run` must not lose it. */
+  /** Part of the transaction that stores the message: a crash before `show` must not lose it. */
   write?(): void;
   /** The message is about to be shown, and all before it are. */
   show?(): void;

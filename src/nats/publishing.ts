@@ -199,7 +199,7 @@ export class Publishing {
 /** A PubAck up to its sequence. */
 function ackBegins(stream: string, domain: string | undefined): string {
   const where = domain === undefined ? '' : `"domain":${JSON.stringify(domain)},`;
-  return `{"stream":"${stream}",${where}"seq":`;
+  return `{"stream":${JSON.stringify(stream)},${where}"seq":`;
 }
 
 /** Empty where there is nothing to acknowledge yet. */

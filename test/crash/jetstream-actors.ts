@@ -160,16 +160,19 @@ export class Worker implements Actor {
     const consumer = await jetstream(nc).consumers.get('WORK', 'W');
     const came = new Set<number>();
     for (let quiet = 0; quiet < 2;) {
-      const before = came.size;
-      for await (const message of await consumer.fetch({ max_messages: 500, expires: 3_500 })) {
-        came.add(Number(message.string().slice('job '.length)));
-        await message.ackAck();
-        const { num_pending: pending, num_ack_pending: unacked } = await consumer.info();
-        if (pending + unacked === 0) break;
-      }
-      quiet = came.size === before ? quiet + 1 : 0;
       const { num_pending: pending, num_ack_pending: unacked } = await consumer.info();
       if (pending + unacked === 0) break;
+      const before = came.size;
+      const acks: Promise<boolean>[] = [];
+      const batch = { max_messages: Math.min(500, pending + unacked), expires: 3_500 };
+      // Acknowledged beside it: who works off a batch for longer than two heartbeats is told by the client, not by the
+      // agent, that they were missed.
+      for await (const message of await consumer.fetch(batch)) {
+        came.add(Number(message.string().slice('job '.length)));
+        acks.push(message.ackAck());
+      }
+      await Promise.all(acks);
+      quiet = came.size === before ? quiet + 1 : 0;
     }
     const found: string[] = [];
     const back = [...this.#back, ...[...came].filter((n) => this.#confirmed.has(n))];

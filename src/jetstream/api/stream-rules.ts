@@ -1,6 +1,6 @@
 // What the configuration of a stream must be like, and what it becomes: nats-server's defaults, rules and words, in its
 // order (the first thing wrong is what a client hears). What a gateway does not have (mirrors, sources, counters,
-// schedules, fast batches) is refused last, with a word of ours.
+// schedules) is refused last, with a word of ours.
 
 import { collide, isCovered, isFilter } from '../../subject.ts';
 import type { StreamConfig } from '../stream-types.ts';

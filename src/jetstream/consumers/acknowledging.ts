@@ -67,7 +67,8 @@ export class Acknowledging {
   get lastDueMs(): number | undefined {
     let last: number | undefined;
     const { ackWaitMs, backoffMs = [] } = this.#host.config;
-    const waitMs = Math.max(ackWaitMs, ...backoffMs);
+    // There may be more steps than a call has arguments.
+    const waitMs = backoffMs.reduce((most, ms) => Math.max(most, ms), ackWaitMs);
     for (const { sentMs } of this.#host.progress.pending.all())
       last = Math.max(last ?? 0, sentMs + waitMs);
     return last;

@@ -6,11 +6,9 @@ import { ApiError } from '../api/api-error.ts';
 import { ownMetadata, shownMetadata } from '../api/api-level.ts';
 import { msToTime, timeToMs, toUtc } from '../api/rfc3339.ts';
 import { checkRules, withDefaults, type StreamRules } from './config-rules.ts';
+import { EPHEMERAL_MS } from './inactivity.ts';
 import type { AskedConfig, ConsumerConfig, PullConfig, PushConfig } from './types.ts';
 import { answered, wireConsumer, type WireConsumer } from './wire.ts';
-
-/** How long a consumer that is not durable may be unused. */
-const EPHEMERAL_INACTIVE_MS = 5_000;
 
 /**
  * What a client asks for, with defaults and checked against everything but the other consumers of the stream (see
@@ -57,7 +55,7 @@ function toConfig(
     maxAckPending: wire.max_ack_pending === 0 ? -1 : wire.max_ack_pending,
     headersOnly: wire.headers_only || undefined,
     inactiveThresholdMs: hasDefaultThreshold
-      ? EPHEMERAL_INACTIVE_MS
+      ? EPHEMERAL_MS
       : wire.inactive_threshold || undefined,
     memoryStorage: wire.mem_storage || undefined,
     pauseUntilMs: isZeroTime(wire.pause_until) ? undefined : timeToMs(wire.pause_until),

@@ -225,6 +225,8 @@ export class Consumer implements OutletHost {
   async #apply(config: ConsumerConfig): Promise<void> {
     const before = this.#config;
     await this.record?.saveHead({ config, resumeSeq: this.#resumeSeq });
+    // What is closed takes up nothing again: no timer, and no watch over who listens.
+    if (this.#isClosed) return;
     this.#config = config;
     this.outlet.reconfigure(config);
     if (config.inactiveThresholdMs !== before.inactiveThresholdMs)
@@ -406,8 +408,9 @@ export class Consumer implements OutletHost {
     if (reply === undefined) return;
     const { outlet } = this;
     if (outlet instanceof PullOutlet) {
-      if (this.#isOpen && !this.#isDelivering) outlet.request(reply, data);
-      else this.#early.add(() => outlet.request(reply, data));
+      // While it finds out where it stands, it waits with its heartbeats.
+      if (!this.#isDelivering) outlet.request(reply, data, this.#isOpen);
+      else this.#early.add(() => outlet.request(reply, data, this.#isOpen));
       return;
     }
     const headers = Buffer.from('NATS/1.0 409 Consumer is push based\r\n\r\n', 'latin1');

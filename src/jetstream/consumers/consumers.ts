@@ -9,7 +9,6 @@ import type { Advisories } from '../advisories.ts';
 import { ApiError } from '../api/api-error.ts';
 import type { SubjectTree } from '../api/subject-tree.ts';
 import type { Store } from '../store.ts';
-import type { Timeline } from '../timeline.ts';
 import { AckState } from './ack-state.ts';
 import { changed, checkAgainst, checkUpdate, filtersOf, takenBy } from './config-change.ts';
 import { sameConfig } from './config.ts';
@@ -26,6 +25,7 @@ import { ConsumerRoom, type Place } from './consumer-room.ts';
 import { Consumer, type ConsumerDeps } from './consumer.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import { DeliveryTurns } from './delivery-turns.ts';
+import { HUB_CONSUMER } from './info.ts';
 import { openOutlet } from './outlets.ts';
 import { restore, restoredState } from './restore.ts';
 import { startPosition, type StartPosition } from './start-position.ts';
@@ -33,15 +33,11 @@ import type { ConsumerConfig } from './types.ts';
 
 /** Consumers of one stream: each takes a few KiB, and looks at every message of its stream. */
 export const CONSUMERS_MAX = 10_000;
-/** The name under which the forwarder's mark is shown. */
-const HUB = 'hub';
 
 /** What consumers get from outside. */
 export interface ConsumerCollaborators {
   /** Of the stream. */
   readonly store: Store;
-  readonly memoryStore: () => Store;
-  readonly timeline: Timeline;
   readonly broker: Broker;
   readonly clock: Clock;
   readonly log: Logger;
@@ -62,6 +58,10 @@ export class StreamConsumers {
   readonly #room: ConsumerRoom;
   /** What they have of it, by name. */
   readonly #places = new Map<string, Place>();
+  /** What those that are being made will be, by name: of two at once, the later one sees the earlier. */
+  readonly #making = new Map<string, ConsumerConfig>();
+  /** What those that are being changed will be, by name. */
+  readonly #changing = new Map<string, ConsumerConfig>();
   /** The filters of all, where a work-queue has asked for them; each change but a new consumer makes them unknown. */
   #taken: SubjectTree | undefined;
   #stored: StoredConsumer[] | undefined;
@@ -146,7 +146,6 @@ export class StreamConsumers {
     const parts = { head, createdMs, progress, events, record };
     const consumer = new Consumer(this.#stream, parts, this.#deps);
     this.#consumers.set(name, consumer);
-    for (const filter of filtersOf(head.config)) this.#taken?.add(filter);
     consumer.attach();
     return consumer;
   }
@@ -189,31 +188,44 @@ export class StreamConsumers {
   ): Promise<Consumer> {
     if (!this.#isOpen) throw new ApiError(404, 10059, 'stream not found');
     const { name } = asked;
-    if (name === HUB && this.#stream.isForwarded)
+    if (name === HUB_CONSUMER && this.#stream.isForwarded)
       throw new ApiError(400, 10013, 'consumer name already in use');
     const existing = this.#consumers.get(name);
     const others = [...this.#consumers.values()].flatMap((other) =>
       other === existing ? [] : [other.config],
     );
+    others.push(...this.#making.values());
     if (existing === undefined) return await this.#create(asked, action, others);
     const isSame = sameConfig(existing.config, asked);
     if (action === 'create' && !isSame) throw new ApiError(400, 10148, 'consumer already exists');
     const before = existing.config;
     const config = changed(before, asked);
-    checkAgainst(this.#stream.config, others, config, false);
+    checkAgainst(this.#stream.config, others, config, false, () => this.#takenBy(others));
     checkUpdate(before, config, existing.outlet.bound);
     if (isSame) return existing;
     const place = this.#places.get(name);
     place?.change(config);
+    this.#comes(this.#changing, config);
     try {
       await existing.reconfigure(config);
     } catch (error) {
       place?.change(before);
       throw error;
     } finally {
+      this.#changing.delete(name);
       this.#taken = undefined;
     }
     return existing;
+  }
+
+  /** The filters of `others`, and those that consumers will have that are being changed. */
+  #takenBy(others: readonly ConsumerConfig[]): SubjectTree {
+    return takenBy([...others, ...this.#changing.values()]);
+  }
+
+  #comes(under: Map<string, ConsumerConfig>, config: ConsumerConfig): void {
+    under.set(config.name, config);
+    for (const filter of filtersOf(config)) this.#taken?.add(filter);
   }
 
   async #create(
@@ -222,16 +234,17 @@ export class StreamConsumers {
     others: readonly ConsumerConfig[],
   ): Promise<Consumer> {
     if (action === 'update') throw new ApiError(400, 10149, 'consumer does not exist');
-    if (this.#consumers.size >= CONSUMERS_MAX)
+    if (this.#consumers.size + this.#making.size >= CONSUMERS_MAX)
       throw new ApiError(400, 10026, 'maximum consumers limit reached');
     checkAgainst(
       this.#stream.config,
       others,
       config,
       true,
-      () => (this.#taken ??= takenBy(others)),
+      () => (this.#taken ??= this.#takenBy(others)),
     );
     const place = this.#room.take(config);
+    this.#comes(this.#making, config);
     try {
       const made = await this.#make(config);
       // Closed meanwhile, nobody else gives it back.
@@ -240,7 +253,10 @@ export class StreamConsumers {
       return made;
     } catch (error) {
       place.release();
+      this.#taken = undefined;
       throw error;
+    } finally {
+      this.#making.delete(config.name);
     }
   }
 
@@ -261,7 +277,9 @@ export class StreamConsumers {
           return row;
         });
     if (!this.#isOpen) throw new ApiError(404, 10059, 'stream not found');
-    return await this.#begin(this.#open(head, { createdMs, id, progress }), position);
+    const made = this.#open(head, { createdMs, id, progress });
+    this.#making.delete(config.name);
+    return await this.#begin(made, position);
   }
 
   async #begin(consumer: Consumer, position: StartPosition): Promise<Consumer> {

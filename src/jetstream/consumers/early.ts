@@ -1,5 +1,5 @@
-// Requests and acks that come while their consumer cannot take them: it finds out where it stands, or is in the middle of a
-// delivery that somebody within this process answers before it has returned.
+// What comes while a consumer cannot take it: acks, while it finds out what it has delivered; acks and requests in the
+// middle of a delivery, from somebody within this process who answers before it has returned.
 
 /** So many wait; what comes beyond it goes unanswered, and its client asks again. */
 const EARLY_MAX = 10_000;

@@ -57,8 +57,9 @@ export class Inactivity {
     // It may be at work on what it got: an ack may come that late.
     if (leftMs <= 0 && this.#host.isPull)
       leftMs = (this.#host.lastDueMs ?? -Infinity) + thresholdMs - nowMs;
-    if (leftMs > 0) this.#arm(leftMs);
-    else this.#host.expired();
+    // Once more where it cannot be deleted, as on a full disk; being closed ends that.
+    this.#arm(leftMs > 0 ? leftMs : thresholdMs);
+    if (leftMs <= 0) this.#host.expired();
   }
 
   close(): void {

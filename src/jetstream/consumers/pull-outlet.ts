@@ -33,6 +33,7 @@ export class PullOutlet implements Outlet {
   #sweptMs = Number.NEGATIVE_INFINITY;
   /** Requests that end when there is nothing to deliver. */
   #noWaits = 0;
+  #isClosed = false;
 
   constructor(host: OutletHost, deps: PullDeps) {
     this.#host = host;
@@ -61,8 +62,12 @@ export class PullOutlet implements Outlet {
 
   // --- requests ---
 
-  /** A request has come; its messages and statuses go to `reply`. */
-  request(reply: string, data: Buffer): void {
+  /**
+   * A request has come; its messages and statuses go to `reply`. Where it is not known yet what there is (`isCounted`
+   * false), one that does not wait is answered when it is.
+   */
+  request(reply: string, data: Buffer, isCounted: boolean): void {
+    if (this.#isClosed) return;
     const nowMs = this.#deps.clock.monotonicMs();
     const order = parsePull(data, nowMs);
     if ('problem' in order) return this.#status(reply, `400 Bad Request - ${order.problem}`);
@@ -71,7 +76,7 @@ export class PullOutlet implements Outlet {
     this.#host.used();
     const full = this.#queue.length >= this.#config.maxWaiting;
     if (full && nowMs - this.#sweptMs > FULL_SWEEP_MS) this.#sweep(false);
-    if (order.noWait && this.#answerAtOnce(reply, order)) return;
+    if (order.noWait && isCounted && this.#answerAtOnce(reply, order)) return;
     if (this.#queue.length >= this.#config.maxWaiting) {
       // Who asked for heartbeats will miss them; told at once, it would ask again at once.
       if (order.heartbeatMs === undefined) this.#status(reply, '409 Exceeded MaxWaiting');
@@ -265,7 +270,8 @@ export class PullOutlet implements Outlet {
       pull === undefined
         ? ''
         : `Nats-Pending-Messages: ${pull.left}\r\nNats-Pending-Bytes: ${pull.bytesLeft}\r\n`;
-    const headers = Buffer.from(`NATS/1.0 ${status}\r\n${pending}\r\n`, 'latin1');
+    // It may quote what was asked, in any letters: of some of them latin1 would make the end of a line.
+    const headers = Buffer.from(`NATS/1.0 ${status}\r\n${pending}\r\n`, 'utf8');
     this.#host.send(reply, { headers, data: EMPTY });
   }
 
@@ -284,6 +290,7 @@ export class PullOutlet implements Outlet {
   }
 
   close(reason: 'deleted' | 'shutdown'): void {
+    this.#isClosed = true;
     this.#cancelTimer?.();
     this.pin.drop();
     this.#noWaits = 0;

@@ -67,7 +67,7 @@ function parseJsonPull(text: string, nowMs: number): PullOrder | BadPull {
     return { problem: `invalid JSON: ${why.replaceAll(/[\r\n]/g, ' ')}` };
   }
   for (const [name, value] of Object.entries(fields)) {
-    const wanted = NAMES[name];
+    const wanted = Object.hasOwn(NAMES, name) ? NAMES[name] : undefined;
     if (wanted === undefined || value === null || typeof value === wanted) continue;
     const go = GO_TYPES[name] ?? 'int';
     return { problem: `json: cannot unmarshal ${kindOf(value)} into field ${name} of type ${go}` };

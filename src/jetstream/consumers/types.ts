@@ -74,7 +74,7 @@ export interface PullConfig {
   readonly maxBatch?: number | undefined;
   readonly maxExpiresMs?: number | undefined;
   readonly maxBytes?: number | undefined;
-  /** `overflow`, `pinned_client`, `prioritized` with their groups, where they are built. */
+  /** Which of several clients gets messages (ADR-42). */
   readonly priority?: PriorityConfig | undefined;
 }
 

@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { StreamConfig } from '../../../src/jetstream/stream-types.ts';
+import { SubjectFilter } from '../../../src/jetstream/subject-filter.ts';
 import { GatewayStore, streamOrder } from '../../support/gateway-store.ts';
 
 const A = streamOrder({ name: 'A', subjects: ['a.>'] });
@@ -120,6 +121,31 @@ test('what a deleted stream leaves is emptied bit by bit, over a start', async (
         .prepare(`SELECT * FROM ${table} WHERE ${table === 'garbage' ? 1 : `stream_id = ${id}`}`)
         .all(),
     ).toEqual([]);
+});
+
+test('who still reads a stream that is deleted, or whose agent has stopped, finds nothing', async () => {
+  await using at = await new GatewayStore([A]).open();
+  const stream = await made(at);
+  for (let i = 0; i < 5; i++) at.publish(`made.${i}`, 'x');
+  at.settle();
+  const all = new SubjectFilter([]);
+  const limits = { messagesMax: 9, bytesMax: 9_000 };
+  const read = async (): Promise<unknown[]> => [
+    stream.scan(all, 2, limits).messages.length,
+    stream.get(2)?.seq,
+    stream.lastOf(new SubjectFilter(['made.*']))?.seq,
+    stream.seqAtTime(0),
+    await new Promise((resolve) => void stream.count(new SubjectFilter(['made.*']), 3, resolve)),
+  ];
+  expect(await settled(at, read())).toEqual([4, 2, 5, 1, 3]);
+  await settled(at, at.jetstream.deleteStream('MADE'));
+  for (let i = 0; i < 10; i++) {
+    at.clock.advance(20);
+    at.settle();
+  }
+  expect(await settled(at, read())).toEqual([0, undefined, undefined, 6, expect.any(Number)]);
+  await at.close();
+  expect(stream.scan(all, 2, limits)).toEqual({ messages: [], nextSeq: 6 });
 });
 
 test('clients cannot crowd out the configured streams: theirs are refused, the others go on', async () => {

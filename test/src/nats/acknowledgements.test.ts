@@ -23,6 +23,11 @@ test('what was stored is acknowledged with stream and sequence', async () => {
   expect(await hear(stored)).toBe(answer('{"stream":"DATA","seq":7}'));
 });
 
+test('a stream may have any name', async () => {
+  const stored = (receipt: Receipt): void => receipt(null, { stream: 'A"B', seq: 7 });
+  expect(await hear(stored)).toBe(answer('{"stream":"A\\"B","seq":7}'));
+});
+
 test('a duplicate, a domain and a batch are said where there is one', async () => {
   const duplicate = { stream: 'DATA', seq: 7, duplicate: true };
   expect(await hear((receipt) => receipt(null, duplicate), 'gw7')).toBe(

@@ -114,6 +114,7 @@ test('one message comes as it is, with headers that say where it is stored', asy
     'Nats-Time-Stamp: 2026-01-02T00:00:02Z two';
   expect(await get({ next_by_subj: 'orders.b' })).toEqual([second]);
   expect(await get({ seq: 2, unknown: true }), 'unknown fields are overlooked').toEqual([second]);
+  expect(await get('{"seq":2,"constructor":1,"__proto__":{}}')).toEqual([second]);
   expect(await get({ seq: 2, no_hdr: true })).toEqual([' two']);
   expect(answers[0]?.headers).toBeUndefined();
 });

@@ -60,6 +60,21 @@ test('who does not wait is told at once that a paused consumer has nothing', asy
   expect(lab.consumer().state()).toMatchObject({ waiting: 0, pending: 2 });
 });
 
+test('a consumer that is deleted with its stream while it changes takes nothing up again', async () => {
+  await using lab = await ConsumerLab.open();
+  const push = { deliverSubject: 'to.c', idleHeartbeatMs: 1_000 };
+  const consumer = await lab.create({ pull: undefined, push });
+  const changing = consumer.pause(lab.store.clock.wallMs() + 5_000);
+  await Promise.resolve();
+  lab.consumers.close('deleted');
+  await lab.done(changing);
+  const told: Message[] = [];
+  lab.store.broker.subscribe('to.c', { deliver: (message) => void told.push(message) });
+  await lab.advance(10_000);
+  expect(told).toEqual([]);
+  expect(consumer.config.pauseUntilMs).toBeUndefined();
+});
+
 test('who changes a paused consumer is told that it rests', async () => {
   await using lab = await ConsumerLab.open();
   const told: unknown[] = [];

@@ -122,6 +122,11 @@ test('requests are refused with nats-server’s words', async () => {
     '400 Bad Request - heartbeat value too large',
   ]);
   expect((await answered('{"batch":'))[0]).toMatch(/^400 Bad Request - /);
+  // Letters whose lower bytes are CR and LF.
+  expect((await answered('{"batch": \u010d\u010aX-Header: 1}'))[0]).not.toContain('|');
+  expect(await answered('{"constructor":1,"__proto__":2,"expires":1e9,"idle_heartbeat":1e9}')).toEqual([
+    '400 Bad Request - heartbeat value too large',
+  ]);
   expect(await answered({ group: 'A', id: 'p' })).toEqual([
     '400 Bad Request - Not a Pinned Client Priority consumer',
   ]);

@@ -19,6 +19,8 @@ const EXIT_SOFTWARE = 70;
 const EXIT_START = 71;
 /** The disk failed (EX_IOERR). */
 const EXIT_DISK = 74;
+const PORT_HINT =
+  'another program has this port (ss -tlnp shows which): stop it, or set `listen` to a free one';
 const FULL_HINT = 'free space on the disk of data_dir; the next start then goes through';
 const DISK_HINT =
   'the kernel log (dmesg) says what the disk reported; check the card, its power and its connection';
@@ -189,6 +191,7 @@ function hintOf(error: unknown): string | undefined {
   if ('hint' in error) return String(error.hint);
   const code = 'code' in error ? String(error.code) : '';
   if (/^(SQLITE_FULL|ENOSPC)/.test(code)) return FULL_HINT;
+  if (code === 'EADDRINUSE') return PORT_HINT;
   if (/^(SQLITE_(IOERR|READONLY|CANTOPEN)|EIO$|EROFS$)/.test(code)) return DISK_HINT;
   return undefined;
 }

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
+import { createServer, type AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { AgentProcess, ONE_STREAM, type LogLine } from '../support/agent-process.ts';
 import { NotifySocket } from '../support/notify-socket.ts';
@@ -90,6 +91,19 @@ test('an agent that cannot start is never ready', async () => {
   expect(await second.exited).toMatchObject({ code: 71 });
   expect(said(second, 'the agent cannot start')).toHaveLength(1);
   expect(systemd.count('READY=1')).toBe(1);
+});
+
+test('a port that another program has is named with what to do', async () => {
+  using systemd = await NotifySocket.listen();
+  await using other = createServer();
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const { port } = other.address() as AddressInfo;
+  await using agent = await service(systemd, { config: `[nats]\nlisten = "127.0.0.1:${port}"\n` });
+  agent.spawn();
+  expect(await agent.exited).toMatchObject({ code: 71 });
+  const [line] = said(agent, 'the agent cannot start');
+  expect(line).toMatchObject({ hint: expect.stringContaining('another program has this port') });
+  expect(JSON.stringify(line)).toContain(String(port));
 });
 
 test('a loop that stands still feeds no watchdog', async () => {

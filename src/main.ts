@@ -257,7 +257,12 @@ class Wiring implements Agent {
     );
     this.#api = api;
     await listener.start();
-    this.#running.push({ stop: () => listener.stop(NATS_STOP_MS) });
+    this.#running.push({
+      stop: () => {
+        this.#jetstream.dismiss();
+        return listener.stop(NATS_STOP_MS);
+      },
+    });
     this.#nats = listener;
     this.#natsUsers = users;
     const { address, websocketAddress } = listener;

@@ -432,6 +432,11 @@ export class JetStream {
     for (const stream of this.#set.all) stream.reclaim();
   }
 
+  /** The agent is about to stop: clients that wait for messages hear so, while they are there. Acks are still taken. */
+  dismiss(): void {
+    for (const consumers of this.#opener.consumers.values()) consumers.dismiss();
+  }
+
   /** Stops taking messages in, makes durable what was taken, and closes the database. */
   async stop(): Promise<void> {
     this.#upkeep.stop();

@@ -164,6 +164,8 @@ export class JetStreamApi {
     if (error instanceof PublishError)
       return new ApiError(error.code, error.errCode, error.message);
     if (error instanceof AssertionError) throw error;
+    if (error instanceof Error && 'code' in error && error.code === 'SQLITE_FULL')
+      return new ApiError(500, 10047, 'insufficient storage resources available');
     this.#guard.run('unexpected', (times) =>
       this.#deps.log.error(
         { err: error, subject: message.subject, times },

@@ -70,7 +70,10 @@ export function readLeniently(data: Buffer): GetRequest | undefined {
     if (node.kind === 'null') return requestOf({});
     const known =
       node.kind === 'object'
-        ? { ...node, entries: node.entries.filter(([key]) => Object.hasOwn(FIELDS, key.toLowerCase())) }
+        ? {
+            ...node,
+            entries: node.entries.filter(([key]) => Object.hasOwn(FIELDS, key.toLowerCase())),
+          }
         : node;
     return requestOf(SHAPE.read(known, { name: '', text }));
   } catch (error) {

@@ -54,9 +54,7 @@ function toConfig(
     samplePercent: samplePercent(wire.sample_freq),
     maxAckPending: wire.max_ack_pending === 0 ? -1 : wire.max_ack_pending,
     headersOnly: wire.headers_only || undefined,
-    inactiveThresholdMs: hasDefaultThreshold
-      ? EPHEMERAL_MS
-      : wire.inactive_threshold || undefined,
+    inactiveThresholdMs: hasDefaultThreshold ? EPHEMERAL_MS : wire.inactive_threshold || undefined,
     memoryStorage: wire.mem_storage || undefined,
     pauseUntilMs: isZeroTime(wire.pause_until) ? undefined : timeToMs(wire.pause_until),
     pull: isPull ? toPull(wire) : undefined,

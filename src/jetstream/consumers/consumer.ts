@@ -170,6 +170,13 @@ export class Consumer implements OutletHost {
     this.wake();
   }
 
+  /** The agent is about to stop: whoever waits for messages is told, and nothing is delivered. Acks are still taken. */
+  dismiss(): void {
+    this.halt();
+    this.#inactivity.close();
+    this.outlet.close('shutdown');
+  }
+
   /** It is over: another of its name, or none, has its place. */
   get isClosed(): boolean {
     return this.#isClosed;
@@ -202,14 +209,10 @@ export class Consumer implements OutletHost {
 
   /** Another configuration, checked before; on the disk when it resolves. */
   reconfigure(config: ConsumerConfig): Promise<void> {
-    return this.#change(() => config);
+    return this.#inTurn(() => this.#apply(config));
   }
 
   /** Changes come one after the other, each to what the one before has left. */
-  #change(make: () => ConsumerConfig): Promise<void> {
-    return this.#inTurn(() => this.#apply(make()));
-  }
-
   #inTurn<T>(body: () => Promise<T>): Promise<T> {
     const change = this.#changed.then(async () => {
       await this.#restored;
@@ -225,7 +228,6 @@ export class Consumer implements OutletHost {
   async #apply(config: ConsumerConfig): Promise<void> {
     const before = this.#config;
     await this.record?.saveHead({ config, resumeSeq: this.#resumeSeq });
-    // What is closed takes up nothing again: no timer, and no watch over who listens.
     if (this.#isClosed) return;
     this.#config = config;
     this.outlet.reconfigure(config);
@@ -287,7 +289,7 @@ export class Consumer implements OutletHost {
 
   /** Delivers nothing until that wall-clock time; undefined ends a pause. On the disk when it resolves. */
   pause(untilMs: number | undefined): Promise<void> {
-    return this.#change(() => ({ ...this.#config, pauseUntilMs: untilMs }));
+    return this.#inTurn(() => this.#apply({ ...this.#config, pauseUntilMs: untilMs }));
   }
 
   get pauseRemainingMs(): number {
@@ -365,10 +367,9 @@ export class Consumer implements OutletHost {
     // With several filters, and nothing delivered yet, it says how far it has looked, as in nats-server.
     const hasLooked = delivered.streamSeq === 0 && this.#config.filterSubjects.length > 1;
     const streamSeq = hasLooked ? this.#cursor.nextSeq - 1 : delivered.streamSeq;
-    const [lastDeliveryMs, lastAckMs] = [this.#lastDeliveryMs, this.#acks.lastAckMs];
     return {
-      delivered: { ...delivered, streamSeq, lastActiveMs: lastDeliveryMs },
-      ackFloor: { ...floor, lastActiveMs: lastAckMs },
+      delivered: { ...delivered, streamSeq, lastActiveMs: this.#lastDeliveryMs },
+      ackFloor: { ...floor, lastActiveMs: this.#acks.lastAckMs },
       ackPending: pending.size,
       redelivered: this.#config.maxDeliver === 1 ? 0 : redelivered,
       waiting: this.isPull ? this.outlet.waiting : 0,

@@ -116,6 +116,11 @@ export class StreamConsumers {
     await Promise.all(started);
   }
 
+  /** See Consumer. */
+  dismiss(): void {
+    for (const consumer of this.#consumers.values()) consumer.dismiss();
+  }
+
   /**
    * The stream is deleted, or does not take part any more: they deliver nothing. The returned function tells whoever
    * listens that they are deleted.

@@ -12,6 +12,8 @@ import type { ConsumerConfig, Outlet, OutletHost, PullConfig, Target } from './t
 
 /** A full queue is looked through for requests that nobody waits for any more, no more often than this. */
 const FULL_SWEEP_MS = 1_000;
+/** Requests that wait at one consumer, whatever its max_waiting says: some 300 bytes each. */
+const PULLS_MAX = 16_384;
 /** Requests that may wait where the configuration does not say. */
 const WAITING_DEFAULT = 512;
 const EMPTY = Buffer.alloc(0);
@@ -74,10 +76,11 @@ export class PullOutlet implements Outlet {
     const refusal = this.#refusal(order, nowMs);
     if (refusal !== undefined) return this.#status(reply, refusal);
     this.#host.used();
-    const full = this.#queue.length >= this.#config.maxWaiting;
+    const most = Math.min(this.#config.maxWaiting, PULLS_MAX);
+    const full = this.#queue.length >= most;
     if (full && nowMs - this.#sweptMs > FULL_SWEEP_MS) this.#sweep(false);
     if (order.noWait && isCounted && this.#answerAtOnce(reply, order)) return;
-    if (this.#queue.length >= this.#config.maxWaiting) {
+    if (this.#queue.length >= most) {
       // Who asked for heartbeats will miss them; told at once, it would ask again at once.
       if (order.heartbeatMs === undefined) this.#status(reply, '409 Exceeded MaxWaiting');
       return;

@@ -58,16 +58,22 @@ test('who does not wait is told when it is known what there is', async () => {
 
 test('a request to a consumer whose gateway stops is told so, also while it is restored', async () => {
   await using lab = await restoring();
-  const [inbox, late] = [lab.inbox(), lab.inbox()];
+  const inbox = lab.inbox();
   lab.request(inbox, ORDER);
-  const consumer = lab.consumer();
-  consumer.close('shutdown');
+  lab.consumer().close('shutdown');
   expect(inbox.takeShort()).toEqual([
     '409 Server Shutdown | Nats-Pending-Messages: 5 | Nats-Pending-Bytes: 0',
   ]);
-  consumer.request(late.subject, Buffer.from(JSON.stringify(ORDER)));
+});
+
+test('a consumer that is over takes no request, and its clock stands', async () => {
+  await using lab = await ConsumerLab.open();
+  const consumer = await lab.create();
+  consumer.close('shutdown');
+  const inbox = lab.inbox();
+  consumer.request(inbox.subject, Buffer.from(JSON.stringify(ORDER)));
   await lab.advance(20_000);
-  expect(late.takeShort(), 'it is over').toEqual([]);
+  expect(inbox.takeShort()).toEqual([]);
 });
 
 test('heartbeats come while a consumer begins anew and the disk has not answered', async () => {

@@ -124,9 +124,9 @@ test('requests are refused with nats-server’s words', async () => {
   expect((await answered('{"batch":'))[0]).toMatch(/^400 Bad Request - /);
   // Letters whose lower bytes are CR and LF.
   expect((await answered('{"batch": \u010d\u010aX-Header: 1}'))[0]).not.toContain('|');
-  expect(await answered('{"constructor":1,"__proto__":2,"expires":1e9,"idle_heartbeat":1e9}')).toEqual([
-    '400 Bad Request - heartbeat value too large',
-  ]);
+  expect(
+    await answered('{"constructor":1,"__proto__":2,"expires":1e9,"idle_heartbeat":1e9}'),
+  ).toEqual(['400 Bad Request - heartbeat value too large']);
   expect(await answered({ group: 'A', id: 'p' })).toEqual([
     '400 Bad Request - Not a Pinned Client Priority consumer',
   ]);
@@ -314,4 +314,14 @@ test('prioritized: the lower number is served first, and its requests take turns
   expect(high.takeShort()).toEqual(['s1', 's3']);
   expect(high2.takeShort()).toEqual(['s2', 's4']);
   expect(low.takeShort()).toEqual(['s5', 's6']);
+});
+
+test('however many requests a consumer is told to keep, it keeps a bounded number', async () => {
+  await using lab = await ConsumerLab.open();
+  await lab.create({ pull: { maxWaiting: 1_000_000 } });
+  const inbox = lab.inbox();
+  for (let i = 0; i < 16_384; i++) lab.request(inbox, '1');
+  expect(inbox.takeShort()).toEqual([]);
+  lab.request(inbox, '1');
+  expect(inbox.takeShort()).toEqual(['409 Exceeded MaxWaiting']);
 });

@@ -65,6 +65,8 @@ test('a filter that a consumer of a work-queue is about to have is taken', async
     undefined,
     undefined,
   ]);
+  await lab.done(lab.consumers.delete('a'));
+  expect(await atOnce(lab, [named('g', 'data.y')]), 'with it went its filter').toEqual([undefined]);
 });
 
 test('consumers that are made at once count, and each of them once', async () => {
@@ -88,9 +90,11 @@ test('what could not be made leaves its filter free', async () => {
   await using lab = await ConsumerLab.open({ retention: 'workqueue' });
   await lab.create(named('z', 'data.z'));
   const { store } = lab.store.jetstream;
-  const { alone } = store;
+  const alone = store.alone.bind(store);
   store.alone = () => Promise.reject(new Error('no'));
-  await expect(lab.done(lab.consumers.create(consumerConfig(named('a', 'data.a'))))).rejects.toThrow('no');
+  await expect(
+    lab.done(lab.consumers.create(consumerConfig(named('a', 'data.a')))),
+  ).rejects.toThrow('no');
   store.alone = alone;
   expect(await atOnce(lab, [named('b', 'data.a')])).toEqual([undefined]);
 });

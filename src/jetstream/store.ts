@@ -79,6 +79,8 @@ export class Store {
   #scheduled = false;
   /** A turn has come for what is queued; it waits only for the disk. */
   #due = false;
+  /** What is queued at this moment belongs into one transaction. */
+  #together = false;
   #cancelInterval: Cancel | undefined;
   /** When the last transaction was begun. */
   #committedMs = Number.NEGATIVE_INFINITY;
@@ -171,7 +173,8 @@ export class Store {
     const { commitRows, commitRowsIdle, undurableMessagesMax, undurableBytesMax } = this.#limits;
     // Enough for a transaction: the disk gets it while the rest of the turn is read. It may turn out to be full.
     const gathering = this.#syncing || this.#options.commitIntervalMs > 0;
-    if (this.#queuedMessages >= (gathering ? commitRows : commitRowsIdle)) this.#turn();
+    if (!this.#together && this.#queuedMessages >= (gathering ? commitRows : commitRowsIdle))
+      this.#turn();
     if (this.#failed !== undefined) return new PublishError(503, 10077, 'the store has failed');
     if (this.#room.full !== null) {
       this.counters.refused++;
@@ -185,6 +188,17 @@ export class Store {
       return new PublishError(429, 10167, 'too many requests: the disk has not caught up');
     }
     return null;
+  }
+
+  /** Runs `body`, and puts everything that it queues into one transaction: after a crash all of it is there, or nothing. */
+  together<T>(body: () => T): T {
+    const outer = this.#together;
+    this.#together = true;
+    try {
+      return body();
+    } finally {
+      this.#together = outer;
+    }
   }
 
   /** Queues `participant` for the next transaction, with so many more messages and bytes. */

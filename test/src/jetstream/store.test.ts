@@ -140,3 +140,23 @@ test('what is deleted counts for the log as well: it stays near its limit while 
   expect(before).toBeLessThan(512 * 1024);
   expect(walBytes()).toBeLessThan(1_024 * 1024);
 });
+
+test('what is queued together is committed together, however much it is', async () => {
+  await using store = await new GatewayStore().open();
+  const table = store.jetstream.table('t');
+  const { counters } = store.jetstream.store;
+  const before = counters.commits;
+  store.jetstream.store.together(() => {
+    table.put('first', Buffer.from('1'));
+    for (let i = 0; i < 20_000; i++) store.publish('data.a', 'x');
+    table.put('last', Buffer.from('2'));
+  });
+  expect(counters.commits).toBe(before);
+  expect(table.get('first'), 'nothing is committed yet').toBeUndefined();
+  store.clock.turn();
+  expect(counters.commits).toBe(before + 1);
+  expect(table.get('last')?.toString()).toBe('2');
+  // Without it a transaction is closed in the middle of the turn.
+  for (let i = 0; i < 20_000; i++) store.publish('data.a', 'x');
+  expect(counters.commits).toBeGreaterThan(before + 1);
+});

@@ -1,14 +1,16 @@
 // The NATS listener: accepts sockets and bounds them. A socket that has to log in and has not costs little and lives
 // shortly; when too many wait, the oldest goes. Relies on `connection.ts` for everything that a client says.
 
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { assert } from '../assert.ts';
 import { every, type Cancel } from '../clock.ts';
 import { isLoopback } from '../config/values.ts';
+import { remoteOf, TcpDoor } from '../net/doors.ts';
+import type { TlsDoor } from '../net/tls.ts';
+import type { WebSocketDoor, WebSocketOptions } from '../net/websocket.ts';
 import type { NatsUser } from './auth.ts';
 import { Connection, type Host } from './connection.ts';
-import { addressOf, close, listen } from './doors.ts';
 import { infoLine } from './encoder.ts';
 import { info, type Greeting, type Peer } from './info.ts';
 import { newNonce } from './nkey.ts';
@@ -18,14 +20,13 @@ import {
   type NatsDeps,
   type NatsOptions,
   type Shared,
+  type TlsFiles,
 } from './shared.ts';
-import type { TlsDoor } from './tls.ts';
-import type { WebSocketDoor } from './websocket.ts';
 
 /** How often the connections' deadlines are looked at, while there are any. */
 const TICK_MS = 500;
-/** Notices a peer that vanished although nothing is sent to it. */
-const TCP_KEEP_ALIVE_MS = 60_000;
+/** Time for a TLS handshake, as nats-server gives it. */
+const HANDSHAKE_MS = 2000;
 /** How long clients are served after they were told that the server stops: time to finish what they are at. */
 const LAME_DUCK_MS = 300;
 
@@ -47,8 +48,8 @@ export class NatsListener implements Host {
   readonly #halfOpen = new Set<Connection>();
   readonly #open = new Set<Connection>();
   readonly #closing = new Set<Connection>();
-  #server: Server | undefined;
-  #tls: TlsDoor | undefined;
+  #door: TcpDoor | undefined;
+  #tls: TlsDoor<Greeting> | undefined;
   #websocket: WebSocketDoor | undefined;
   #cancelTick: Cancel | undefined;
   #stopped: Promise<void> | undefined;
@@ -62,7 +63,7 @@ export class NatsListener implements Host {
 
   /** Where it listens; undefined before `start`. */
   get address(): AddressInfo | undefined {
-    return addressOf(this.#server);
+    return this.#door?.address;
   }
 
   get websocketAddress(): AddressInfo | undefined {
@@ -90,32 +91,58 @@ export class NatsListener implements Host {
 
   /** Binds and accepts. Rejects with the system's error when an address cannot be had or a certificate not be used. */
   async start(): Promise<void> {
-    const { options, limits } = this.#shared;
-    if (options.tls !== undefined) {
-      const { TlsDoor } = await import('./tls.ts');
-      this.#tls = new TlsDoor(options.tls, limits, (socket, greeting) =>
-        this.accept(socket, peerOf(socket, true), greeting, !options.tls?.handshakeFirst),
-      );
-    }
-    if (options.websocket !== undefined) {
-      const { WebSocketDoor } = await import('./websocket.ts');
-      this.#websocket = new WebSocketDoor(options.websocket, options.tls, limits, (stream, peer) =>
-        this.accept(stream, peer),
-      );
-      await this.#websocket.start();
-    }
-    const server = createServer(
-      { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS },
+    const { options } = this.#shared;
+    if (options.tls !== undefined) await this.#openTls(options.tls);
+    if (options.websocket !== undefined) await this.#openWebSocket(options.websocket);
+    this.#door = new TcpDoor(
+      options.listen,
       (socket) => this.#acceptSocket(socket),
+      (error) => this.#shared.warn('the NATS listener cannot accept', { err: error }),
     );
-    this.#server = server;
-    await listen(server, options.listen);
-    const { host } = options.listen;
-    this.#shared.address = { host, port: this.address?.port ?? options.listen.port };
-    // Out of file descriptors, mostly: the connections that are there go on.
-    server.on('error', (error) =>
-      this.#shared.warn('the NATS listener cannot accept', { err: error }),
+    await this.#door.start();
+    const { host, port } = options.listen;
+    this.#shared.address = { host, port: this.address?.port ?? port };
+  }
+
+  async #openTls(tls: TlsFiles): Promise<void> {
+    const { TlsDoor } = await import('../net/tls.ts');
+    this.#tls = new TlsDoor(
+      { ...tls, handshakeMs: HANDSHAKE_MS },
+      this.#shared.limits,
+      (socket, greeting) =>
+        this.accept(socket, peerOf(socket, true), greeting, !tls.handshakeFirst),
+      (error, ip) =>
+        this.#shared.warn('a NATS client did not get through the TLS handshake', {
+          ip,
+          reason: error.message,
+        }),
     );
+  }
+
+  async #openWebSocket(websocket: WebSocketOptions): Promise<void> {
+    const { WebSocketDoor } = await import('../net/websocket.ts');
+    const { options, limits } = this.#shared;
+    const settings = {
+      tls: options.tls === undefined ? undefined : { ...options.tls, handshakeMs: HANDSHAKE_MS },
+      messageBytesMax: limits.payloadBytesMax,
+      connectionsMax: limits.webSocketsMax,
+    };
+    this.#websocket = new WebSocketDoor(
+      websocket,
+      settings,
+      (stream, { ip, port, tls }) => this.accept(stream, { ip, port, type: 'websocket', tls }),
+      (reason, ip) => this.#shared.warn('a NATS client was refused its WebSocket', { ip, reason }),
+    );
+    await this.#websocket.start();
+  }
+
+  /**
+   * Reads the files of TLS again. The result puts them in force, for handshakes from then on, and tells whether they are
+   * others. Throws a CertificateError, with nothing changed, when they cannot be used.
+   */
+  prepareTls(): () => boolean {
+    const steps = [this.#tls?.prepare(), this.#websocket?.prepare()];
+    return () => steps.map((step) => step?.()).includes(true);
   }
 
   #assertGuarded(users: readonly NatsUser[], allowAnonymous: boolean): void {
@@ -235,7 +262,7 @@ export class NatsListener implements Host {
   async #stop(graceMs: number): Promise<void> {
     const { clock, turn } = this.#shared;
     this.#tls?.stop();
-    const closed = Promise.all([close(this.#server), this.#websocket?.stop()]);
+    const closed = Promise.all([this.#door?.stop(), this.#websocket?.stop()]);
     let cancelLate: Cancel = () => undefined;
     const late = new Promise<void>((resolve) => {
       cancelLate = clock.after(graceMs, resolve);
@@ -261,5 +288,5 @@ export class NatsListener implements Host {
 }
 
 function peerOf(socket: Socket, tls: boolean): Peer {
-  return { ip: socket.remoteAddress ?? '', port: socket.remotePort ?? 0, type: 'nats', tls };
+  return { ...remoteOf(socket), type: 'nats', tls };
 }

@@ -3,6 +3,8 @@
 import type { Broker } from '../broker.ts';
 import type { Clock } from '../clock.ts';
 import { RepeatGuard, type Logger } from '../log.ts';
+import type { CertificateFiles } from '../net/certificates.ts';
+import type { WebSocketOptions } from '../net/websocket.ts';
 import { Users, type NatsUser } from './auth.ts';
 import { Encoder } from './encoder.ts';
 import { Budget, DEFAULT_LIMITS, PublishWindow, type NatsLimits } from './limits.ts';
@@ -35,19 +37,9 @@ export interface NatsOptions {
   readonly limits?: Partial<NatsLimits>;
 }
 
-export interface TlsFiles {
-  readonly certFile: string;
-  readonly keyFile: string;
-  /** Whoever has no certificate of this authority is refused; undefined: nobody needs one. */
-  readonly caFile: string | undefined;
+export interface TlsFiles extends CertificateFiles {
   /** TLS begins before INFO: whoever does not speak TLS hears nothing. */
   readonly handshakeFirst: boolean;
-}
-
-export interface WebSocketOptions {
-  readonly listen: { readonly host: string; readonly port: number };
-  /** Web pages that may connect, besides those of the same host. */
-  readonly origins: readonly string[];
 }
 
 /** Totals since start. */

@@ -2,8 +2,10 @@
 // looks inside. A packet that lies within one chunk is a slice of it; of a begun packet only the bytes that came are
 // held, in one buffer that grows as they come: neither a large announced length nor a byte at a time costs memory.
 
-import type { Budget, MqttLimits } from './limits.ts';
-import { PacketType, ProtocolError } from './packets.ts';
+import type { Budget } from '../limits.ts';
+import { ProtocolError } from './protocol-error.ts';
+import { ReasonCode } from './reason-codes.ts';
+import type { Version } from './types.ts';
 
 /** Held bytes of a begun packet that are not charged to the shared budget: more than most packets. */
 const PARTIAL_FREE_BYTES = 4096;
@@ -14,6 +16,8 @@ const HEAD_BYTES = 2 + 65_535 + 2;
 const FIXED_HEADER_MAX = 5;
 
 export interface FrameTaker {
+  /** Of the peer, where it is known and matters: in 5.0 a Remaining Length has no byte too many [MQTT-1.5.5-1]. */
+  readonly version?: Version | undefined;
   /** The largest Remaining Length for a packet that begins with `first`. Throws a ProtocolError when it may not come now. */
   remainingMax(first: number): number;
   /** A whole packet; its variable header begins at `start`. May pause or close the reader. */
@@ -152,9 +156,11 @@ export class FrameReader {
       if (byte === undefined || at + i >= end) return undefined;
       remaining += (byte & 0x7f) * 2 ** (7 * (i - 1));
       if ((byte & 0x80) !== 0) continue;
+      if (byte === 0 && i > 1 && this.#taker.version === 5)
+        throw new ProtocolError('a padded Remaining Length');
       if (remaining <= max) return { start: 1 + i, length: 1 + i + remaining, excess: 0 };
       if (this.#taker.takeOversized === undefined)
-        throw new ProtocolError(`a packet of ${remaining} bytes`);
+        throw new ProtocolError(`a packet of ${remaining} bytes`, ReasonCode.packetTooLarge);
       const taken = Math.min(max, HEAD_BYTES);
       return { start: 1 + i, length: 1 + i + taken, excess: remaining - taken };
     }
@@ -173,7 +179,7 @@ export class FrameReader {
     const size = this.#header === undefined ? doubled : Math.min(doubled, this.#header.length);
     const charge = Math.max(0, size - PARTIAL_FREE_BYTES) - this.#charged;
     if (charge > 0 && !this.#budget.take(charge))
-      throw new ProtocolError('too many bytes of incomplete packets');
+      throw new ProtocolError('too many bytes of incomplete packets', ReasonCode.quotaExceeded);
     this.#charged += Math.max(0, charge);
     const grown = Buffer.allocUnsafe(size);
     this.#partial?.copy(grown, 0, 0, this.#have);
@@ -186,33 +192,5 @@ export class FrameReader {
     this.#partial = undefined;
     this.#have = 0;
     this.#header = undefined;
-  }
-}
-
-/**
- * The largest Remaining Length for a packet that begins with `first`, type and flags in one [MQTT-2.2.2-2]. Throws a
- * ProtocolError for what a client may not send, or not now.
- */
-export function remainingMax(
-  first: number,
-  connected: boolean,
-  limits: Readonly<MqttLimits>,
-): number {
-  const isConnect = first === PacketType.connect << 4;
-  if (connected && isConnect) throw new ProtocolError('a second CONNECT'); // [MQTT-3.1.0-2]
-  if (!connected && !isConnect) throw new ProtocolError('the first packet is no CONNECT'); // [MQTT-3.1.0-1]
-  if (isConnect) return limits.connectBytesMax;
-  if (first >> 4 === PacketType.publish) return limits.packetBytesMax;
-  switch (first) {
-    case PacketType.puback << 4:
-      return 2;
-    case PacketType.pingreq << 4:
-    case PacketType.disconnect << 4:
-      return 0;
-    case (PacketType.subscribe << 4) | 2:
-    case (PacketType.unsubscribe << 4) | 2:
-      return limits.controlBytesMax;
-    default:
-      throw new ProtocolError(`a packet that begins with 0x${first.toString(16)}`);
   }
 }

@@ -1,5 +1,5 @@
 // Where the field meets the broker: gives a frame its subject and headers, publishes it, and holds it until the stream
-// has answered. It has no headers of its own to add: every byte of a stored message is flash wear, and the frame is the
+// has answered. It has no headers of its own to add, and passes on those that came with it: every byte of a stored message is flash wear, and the frame is the
 // message's data, byte for byte. A source that cannot be told "no" (a serial port) is told `full` instead.
 
 import { assert } from '../src/assert.ts';
@@ -47,6 +47,8 @@ export type Outcome = 'stored' | 'unrouted' | 'rejected' | 'dropped';
 export interface Destination {
   /** Default: the subject of the source. Must be publishable. */
   readonly subject?: string;
+  /** A header block that goes with it. */
+  readonly headers?: Buffer | undefined;
   /** Told once, possibly before `accept` returns. */
   readonly settled?: (outcome: Outcome) => void;
 }
@@ -70,6 +72,9 @@ interface Held {
   /** Place in the order of arrival. */
   readonly order: number;
   readonly data: Buffer;
+  readonly headers: Buffer | undefined;
+  /** Of data and headers. */
+  readonly bytes: number;
   readonly subject: string;
   readonly settled: Destination['settled'];
 }
@@ -149,15 +154,16 @@ export class Intake {
   }
 
   /** Takes a frame in; its bytes must not change afterwards. Never throws: what is lost is counted. */
-  accept(data: Buffer, { subject = this.#subject, settled }: Destination = {}): void {
+  accept(data: Buffer, { subject = this.#subject, headers, settled }: Destination = {}): void {
     assert(subject !== undefined, 'a frame without a subject');
+    const bytes = data.length + (headers?.length ?? 0);
     const { heldFrames, heldBytes, overrunFrames, overrunBytes } = this.#limits;
     if (this.#stopped) {
       this.counters.droppedAtStop++;
       settled?.('dropped');
     } else if (
       this.heldFrames >= overrunFrames ||
-      (this.heldFrames > 0 && this.#heldBytes + data.length > overrunBytes)
+      (this.heldFrames > 0 && this.#heldBytes + bytes > overrunBytes)
     ) {
       this.counters.droppedFull++;
       settled?.('dropped');
@@ -165,8 +171,8 @@ export class Intake {
         this.#log.warn({ times }, 'Frames dropped: the stream takes none and the memory is full.'),
       );
     } else {
-      this.#heldBytes += data.length;
-      this.#waiting.push({ order: this.#arrivals++, data, subject, settled });
+      this.#heldBytes += bytes;
+      this.#waiting.push({ order: this.#arrivals++, data, headers, bytes, subject, settled });
       this.#drain();
       this.#full ||= this.heldFrames >= heldFrames || this.#heldBytes >= heldBytes;
     }
@@ -216,8 +222,9 @@ export class Intake {
   #publish(frame: Held): void {
     this.#inFlight++;
     let settled = false;
-    const { subject, data } = frame;
-    const routed = this.#broker.publish({ subject, data }, (error) => {
+    const { subject, data, headers } = frame;
+    const message = headers === undefined ? { subject, data } : { subject, headers, data };
+    const routed = this.#broker.publish(message, (error) => {
       assert(!settled, 'a receipt came twice');
       settled = true;
       this.#inFlight--;
@@ -293,7 +300,7 @@ export class Intake {
   }
 
   #release(frame: Held, outcome: Outcome): void {
-    this.#heldBytes -= frame.data.length;
+    this.#heldBytes -= frame.bytes;
     frame.settled?.(outcome);
     this.#drain();
     if (!this.#full) return;

@@ -31,7 +31,7 @@ test(
     await agent.stop();
     const stored = readDisk(agent.dataDir).messages;
     expect(stored.map(({ subject, data }) => `${subject} ${data.toString()}`)).toEqual([
-      'plant1.Living%20Room.lamp {"state":"ON"}',
+      'plant1.Living/20Room.lamp {"state":"ON"}',
       'plant1.door {"contact":true}',
       'plant1.door {"contact":false}',
     ]);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { IN_FLIGHT_MAX } from '../../../device/mqtt/source-config.ts';
+import { IN_FLIGHT_MAX } from '../../../device/mqtt/source/source-config.ts';
 import { PublishError } from '../../../src/message.ts';
 import { SourceRig } from '../../support/mqtt-broker.ts';
 

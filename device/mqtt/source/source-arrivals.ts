@@ -1,7 +1,12 @@
 // What becomes of each PUBLISH of a broker: it is wanted and goes to the inflow under its subject, or it is not, and is
 // answered in its turn, so that the broker does not bring it again for ever.
 
-import { isWellFormed, splitPublish, type Publish, type Version } from './packets.ts';
+import { toMessage } from '../message.ts';
+import { isWellFormed, splitPublish, type Publish, type Version } from '../wire/client-packets.ts';
+import { Cursor } from '../wire/cursor.ts';
+import { PacketType } from '../wire/packet-type.ts';
+import { readProperties } from '../wire/properties.ts';
+import { ProtocolError } from '../wire/protocol-error.ts';
 import type { SourceConfig } from './source-config.ts';
 import type { Inflow } from './source-inflow.ts';
 import { RetainedSeen } from './source-retained.ts';
@@ -48,7 +53,7 @@ export class Arrivals {
     } else if (this.#isOldNews(publish)) {
       this.counters.droppedRetained++;
       this.inflow.skip(packetId);
-    } else this.inflow.take(packetId, subject, data);
+    } else this.inflow.take(packetId, subject, data, headersOf(publish));
   }
 
   /** Takes the beginning of a PUBLISH that is too large. */
@@ -66,5 +71,18 @@ export class Arrivals {
     if (!retain) this.#retained?.live(topic, data);
     else if (this.#retained?.isKnown(topic, data) !== false) return true;
     return false;
+  }
+}
+
+/** Its properties as headers, but no reply: who answers there answers on another broker. */
+function headersOf({ properties, data }: Publish): Buffer | undefined {
+  if (properties.length <= 1) return undefined; // None, or a length of 0.
+  try {
+    const read = readProperties(new Cursor(properties, 0), PacketType.publish);
+    return toMessage({ data, properties: read }, '').headers;
+  } catch (error) {
+    // Their message is of use without them, and a broker that is closed for it would send it again for ever.
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
   }
 }

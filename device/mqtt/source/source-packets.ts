@@ -1,8 +1,9 @@
 // The Control Packets of the client's side, in 3.1.1 and 5: what a source asks of a broker, and what it reads in the
-// answers. mqtt-packet writes (packets.ts); the short answers are read by hand, since a broker without MQTT 5 answers a
+// answers. mqtt-packet writes (client-packets.ts); the short answers are read by hand, since a broker without MQTT 5 answers a
 // CONNECT of MQTT 5 in the words of 3.1.1.
 
-import { decode, encode, ProtocolError, propertiesEnd, type QoS, type Version } from './packets.ts';
+import { decode, encode, propertiesEnd, type QoS, type Version } from '../wire/client-packets.ts';
+import { ProtocolError } from '../wire/protocol-error.ts';
 import { IN_FLIGHT_MAX, type SourceConfig } from './source-config.ts';
 
 /** The session stays at the broker until it is asked for again, as with CleanSession 0 of 3.1.1 [MQTT-3.1.2-23]. */

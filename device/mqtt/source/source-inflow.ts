@@ -1,11 +1,12 @@
 // The way of a broker's messages into ours: each is published once, held while the stream refuses it, and acknowledged to
 // the broker it came from when the disk has it, many at a time and in their order.
 
-import type { Broker } from '../../src/broker.ts';
-import type { Clock } from '../../src/clock.ts';
-import type { Logger } from '../../src/log.ts';
-import { Intake, type Outcome } from '../intake.ts';
-import { AckQueue } from './acks.ts';
+import type { Broker } from '../../../src/broker.ts';
+import type { Clock } from '../../../src/clock.ts';
+import type { Logger } from '../../../src/log.ts';
+import { Intake, type Outcome } from '../../intake.ts';
+import { AckQueue } from '../acks.ts';
+import { ReasonCode } from '../wire/reason-codes.ts';
 import { IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, SOURCE_LIMITS } from './source-config.ts';
 
 /**
@@ -108,14 +109,14 @@ export class Inflow {
     this.counters.redelivered++;
     if (known.slot !== undefined) return true; // Twice on one connection: one answer.
     known.slot = this.#slot(packetId, data.length);
-    if (known.done && known.slot !== undefined) this.#acks?.settle(known.slot, true);
+    if (known.done && known.slot !== undefined) this.#acks?.settle(known.slot, ReasonCode.success);
     return true;
   }
 
-  /** Takes a message; `packetId` is 0 for QoS 0. Its data must not change afterwards. */
-  take(packetId: number, subject: string, data: Buffer): void {
+  /** Takes a message; `packetId` is 0 for QoS 0. Its data and headers must not change afterwards. */
+  take(packetId: number, subject: string, data: Buffer, headers?: Buffer): void {
     if (packetId === 0)
-      return this.#intake.accept(data, { subject, settled: () => this.#onRoom() });
+      return this.#intake.accept(data, { subject, headers, settled: () => this.#onRoom() });
     const pending: Pending = {
       subject,
       data,
@@ -125,6 +126,7 @@ export class Inflow {
     this.#pending.set(packetId, pending);
     this.#intake.accept(data, {
       subject,
+      headers,
       settled: (outcome) => this.#settled(packetId, pending, outcome),
     });
   }
@@ -133,7 +135,7 @@ export class Inflow {
   skip(packetId: number): void {
     if (packetId === 0) return;
     const slot = this.#slot(packetId, 0);
-    if (slot !== undefined) this.#acks?.settle(slot, true);
+    if (slot !== undefined) this.#acks?.settle(slot, ReasonCode.success);
   }
 
   /** Takes nothing more, and lets go of what the stream has not been given: the broker still has it. */
@@ -142,7 +144,7 @@ export class Inflow {
   }
 
   #slot(packetId: number, bytes: number): number | undefined {
-    return this.#acks?.open(packetId, bytes);
+    return this.#acks?.open(packetId, 1, bytes);
   }
 
   #settled(packetId: number, pending: Pending, outcome: Outcome): void {
@@ -151,7 +153,7 @@ export class Inflow {
       if (this.#pending.get(packetId) === pending) this.#pending.delete(packetId);
     } else {
       pending.done = true;
-      if (pending.slot !== undefined) this.#acks?.settle(pending.slot, true);
+      if (pending.slot !== undefined) this.#acks?.settle(pending.slot, ReasonCode.success);
     }
     this.#onRoom();
   }

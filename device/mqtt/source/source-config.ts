@@ -1,7 +1,7 @@
 // What an operator says about one broker that is read, and the limits of reading it.
 
-import type { IntakeLimits } from '../intake.ts';
-import type { QoS } from './packets.ts';
+import type { IntakeLimits } from '../../intake.ts';
+import type { QoS } from '../wire/client-packets.ts';
 
 export interface SourceTls {
   /** Undefined: the public authorities that Node brings. */

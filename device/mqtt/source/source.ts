@@ -3,10 +3,10 @@
 // disk has it, and that nothing is read from it that could not be held.
 
 import type { Duplex } from 'node:stream';
-import type { Broker } from '../../src/broker.ts';
-import type { Cancel, Clock } from '../../src/clock.ts';
-import { RepeatGuard, type Logger } from '../../src/log.ts';
-import type { Version } from './packets.ts';
+import type { Broker } from '../../../src/broker.ts';
+import type { Cancel, Clock } from '../../../src/clock.ts';
+import { RepeatGuard, type Logger } from '../../../src/log.ts';
+import type { Version } from '../wire/client-packets.ts';
 import { Arrivals } from './source-arrivals.ts';
 import { urlOf, type SourceConfig } from './source-config.ts';
 import { SourceConnection, type SourceHost, type SourceParts } from './source-connection.ts';
@@ -15,7 +15,7 @@ import { SourceError } from './source-error.ts';
 import { Inflow } from './source-inflow.ts';
 import { encodeConnect } from './source-packets.ts';
 import { Subscriptions } from './source-subscriptions.ts';
-import type { Table } from './tables.ts';
+import type { Table } from '../tables.ts';
 
 /** A connection that held for this long was a success: the next pause is short again. */
 const STABLE_MS = 5000;

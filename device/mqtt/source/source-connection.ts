@@ -3,12 +3,14 @@
 // inflow says when a PUBACK leaves.
 
 import type { Duplex } from 'node:stream';
-import type { Cancel, Clock } from '../../src/clock.ts';
-import { every } from '../../src/clock.ts';
-import { FrameReader, type FrameTaker } from './frames.ts';
-import { Budget } from './limits.ts';
-import { Outbox } from './outbox.ts';
-import { DISCONNECT, PacketType, PINGREQ, ProtocolError, type Version } from './packets.ts';
+import type { Cancel, Clock } from '../../../src/clock.ts';
+import { every } from '../../../src/clock.ts';
+import { FrameReader, type FrameTaker } from '../wire/frames.ts';
+import { Budget } from '../limits.ts';
+import { Outbox } from '../outbox.ts';
+import { DISCONNECT, PINGREQ, type Version } from '../wire/client-packets.ts';
+import { PacketType } from '../wire/packet-type.ts';
+import { ProtocolError } from '../wire/protocol-error.ts';
 import type { Arrivals } from './source-arrivals.ts';
 import { CONTROL_BYTES_MAX, PUBLISH_BYTES_MAX, type SourceConfig } from './source-config.ts';
 import { connackError, disconnectError, networkError, SourceError } from './source-error.ts';
@@ -81,7 +83,7 @@ export class SourceConnection implements FrameTaker {
     this.#openedMs = this.#heardMs = this.#spokeMs = clock.monotonicMs();
     // One begun packet at a time, and no larger than the largest.
     this.#reader = new FrameReader(this, new Budget(PUBLISH_BYTES_MAX + CONTROL_BYTES_MAX));
-    this.#outbox = new Outbox(stream, clock, () => undefined);
+    this.#outbox = new Outbox(stream, clock, new Budget(Infinity), () => undefined);
     this.#cancelTick = every(clock, Math.max(10, config.keepAliveMs / 4), () => this.#tick());
     stream.on('data', (chunk: Buffer) => this.#read(chunk));
     stream.on('error', (error) => this.#end(networkError(error)));
@@ -205,7 +207,7 @@ export class SourceConnection implements FrameTaker {
 
   #puback(packetId: number): void {
     if (this.#phase === 'closed') return;
-    this.#outbox.puback(packetId);
+    this.#outbox.ack(PacketType.puback, packetId);
     this.#spokeMs = this.#parts.clock.monotonicMs();
   }
 

@@ -5,7 +5,7 @@
 
 import type { SourceConfig } from './source-config.ts';
 import { addressOf } from './source-config.ts';
-import type { Table } from './tables.ts';
+import type { Table } from '../tables.ts';
 
 interface RecordRow {
   /** Whose session it is about, and at which broker. */

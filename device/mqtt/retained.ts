@@ -1,45 +1,43 @@
-// The retained messages: one per topic, in a table; in memory only an index by subject. A SUBSCRIBE finds the matching
-// ones by walking the index level by level, as the broker finds subscriptions.
+// The retained messages [3.3.1.3]: one per topic, in a table; in memory only an index by subject. A SUBSCRIBE finds the
+// matching ones by walking the index level by level, as the broker finds subscriptions.
 //
 // A retained message is shown only when the disk has it: while a newer one is on its way, `read` says so, because the
-// table may already show it.
+// table may already show it. One that has expired is not shown; it is removed by and by.
 
 import type { Message } from '../../src/message.ts';
 import type { Base } from './base.ts';
 import { Budget } from './limits.ts';
-import type { QoS } from './packets.ts';
+import { toForm } from './message.ts';
+import { RetainedIndex, type Entry } from './retained-index.ts';
+import { decodeRetained, encodeRetained, expiryOf, type RetainedMessage } from './retained-row.ts';
 import { scan, type Table } from './tables.ts';
+import type { QoS } from './wire/types.ts';
 
-const VERSION = 0x10;
 const SCAN_ROWS = 64;
+/** How soon after its end an expired message is removed, about. */
+const SWEEP_MS = 60_000;
+/** Removals of one turn. */
+const SWEPT_PER_TURN = 256;
+/** The index has a node for each level of a topic. Those of most topics are few, and shared; more are charged to the bytes. */
+const LEVELS_FREE = 8;
+const LEVEL_BYTES = 256;
+/** Messages of our own that live in memory ($SYS); there are some dozens. */
+const RETAINED_VOLATILE_MAX = 256;
 
-interface Entry {
-  /** Data and subject, while there is a message. */
-  bytes: number;
-  /** Writes of it that the disk has not answered yet. */
-  pending: number;
-  /** There is a message: the newest write was no removal. */
-  present: boolean;
-  /** The disk refused a write: the table knows what holds. */
-  doubtful: boolean;
-}
-
-interface Level {
-  readonly next: Map<string, Level>;
-  here: Entry | undefined;
-}
-
-export interface RetainedMessage {
-  readonly qos: QoS;
-  readonly data: Buffer;
-}
-
+/**
+ * All retained messages of a listener. What `walk` and `read` show is what the disk holds: `pending` counts the writes of
+ * a subject that are on their way, and a refused write makes the table's row the truth again.
+ */
 export class Retained {
   readonly #base: Base;
   readonly #table: Table;
   readonly #budget: Budget;
-  readonly #root: Level = { next: new Map(), here: undefined };
+  readonly #index = new RetainedIndex();
   #count = 0;
+  #volatile = 0;
+  /** No message expires before it; store time. */
+  #expiringMs = Infinity;
+  #sweepArmed = false;
 
   constructor(base: Base) {
     this.#base = base;
@@ -47,7 +45,13 @@ export class Retained {
     this.#budget = new Budget(base.limits.retainedBytesMax);
   }
 
+  /** Messages, those in memory included. */
   get count(): number {
+    return this.#count + this.#volatile;
+  }
+
+  /** Those in the table. */
+  get stored(): number {
     return this.#count;
   }
 
@@ -58,54 +62,79 @@ export class Retained {
   /** Indexes what the table holds. */
   load(): void {
     for (const { key, value } of scan(this.#table, SCAN_ROWS))
-      this.#describe(this.#entry(key), key.length + value.length);
+      this.#describe(this.#index.make(key), costOf(key, value), expiryOf(value));
+    this.#arm();
   }
 
-  /** Keeps `message` as the one of its subject; empty data removes it [MQTT-3.3.1-10]. */
+  /** Keeps `message` as the one of its subject; empty data removes it [MQTT-3.3.1-6]. */
   set(message: Message, qos: QoS): void {
     const { subject, data } = message;
-    const known = this.#find(subject);
+    const known = this.#index.find(subject);
     if (data.length === 0) {
       if (known?.present === true) this.#remove(subject, known);
-      return; // [MQTT-3.3.1-11]
+      return;
     }
-    const bytes = subject.length + 1 + data.length;
-    const before = known?.bytes ?? 0;
-    const more = known?.present === true ? 0 : 1;
-    if (
-      this.#count + more > this.#base.limits.retainedMax ||
-      this.#budget.used - before + bytes > this.#budget.max
-    ) {
+    const form = toForm(message, this.#base.store.nowMs());
+    if (form === undefined) return; // No PUBLISH can carry it.
+    const row = encodeRetained({ qos, form });
+    const bytes = costOf(subject, row);
+    if (!this.#hasRoom(known, bytes)) {
       this.#base.counters.retainedRefused++;
       this.#base.warn('no room for another retained message: it was routed only', { subject });
       // A stale message is worse than none: the device has said something newer.
       if (known?.present === true) this.#remove(subject, known);
       return;
     }
-    const entry = known ?? this.#entry(subject);
-    this.#describe(entry, bytes);
-    this.#table.put(subject, Buffer.concat([Buffer.of(VERSION | qos), data]));
+    const entry = known ?? this.#index.make(subject);
+    this.#describe(entry, bytes, form.expiresMs);
+    this.#arm();
+    this.#table.put(subject, row);
     this.#follow(subject, entry);
   }
 
-  /** Calls `visit` with the subject of each message under `filter`. */
-  match(filter: string, visit: (subject: string) => void): void {
-    visitLevel(this.#root, filter.split('.'), 0, [], visit);
+  /** Keeps a message of our own until the process ends: nothing is written, nothing waits for the disk. */
+  setVolatile(message: Message): void {
+    const form = toForm(message, this.#base.store.nowMs());
+    if (form === undefined) return;
+    const entry = this.#index.make(message.subject);
+    if (entry.volatile === undefined) {
+      if (this.#volatile >= RETAINED_VOLATILE_MAX) return this.#index.prune(message.subject);
+      this.#volatile++;
+    }
+    entry.volatile = { qos: 0, form };
+  }
+
+  /**
+   * The subjects of the messages under the filter of a subscription, as they are found: the index may change between two
+   * of them. A leading wildcard finds none of the system's [MQTT-4.7.2-1].
+   */
+  walk(filter: string): Generator<string, void> {
+    return this.#index.walk(filter);
   }
 
   /** The message of `subject`; undefined when there is none, 'pending' while the disk has not answered about it. */
   read(subject: string): RetainedMessage | 'pending' | undefined {
-    const entry = this.#find(subject);
+    const entry = this.#index.find(subject);
     if (entry === undefined) return undefined;
+    if (entry.volatile !== undefined) return entry.volatile;
     if (entry.pending > 0) return 'pending';
-    const value = this.#table.get(subject);
-    const first = value?.[0] ?? 0;
-    if (value === undefined || (first & 0xf0) !== VERSION) return undefined;
-    return { qos: (first & 1) === 1 ? 1 : 0, data: value.subarray(1) };
+    if (!entry.present || entry.expiresMs <= this.#base.store.nowMs()) return undefined;
+    const row = this.#table.get(subject);
+    return row && decodeRetained(subject, row);
+  }
+
+  #hasRoom(known: Entry | undefined, bytes: number): boolean {
+    const { retainedMax } = this.#base.limits;
+    const fits = (): boolean =>
+      this.#count + (known?.present === true ? 0 : 1) <= retainedMax &&
+      this.#budget.used - (known?.bytes ?? 0) + bytes <= this.#budget.max;
+    if (fits()) return true;
+    if (this.#expiringMs <= this.#base.store.nowMs()) this.#sweep();
+    return fits();
   }
 
   #remove(subject: string, entry: Entry): void {
-    this.#describe(entry, 0);
+    this.#describe(entry, 0, Infinity);
     this.#table.delete(subject);
     this.#follow(subject, entry);
   }
@@ -123,85 +152,57 @@ export class Retained {
       }
       if (entry.pending > 0) return;
       if (entry.doubtful) {
-        const value = this.#table.get(subject);
-        this.#describe(entry, value === undefined ? 0 : subject.length + value.length);
+        const row = this.#table.get(subject);
+        if (row === undefined) this.#describe(entry, 0, Infinity);
+        else this.#describe(entry, costOf(subject, row), expiryOf(row));
         entry.doubtful = false;
       }
-      if (!entry.present) this.#prune(subject);
+      if (!entry.present && entry.volatile === undefined) this.#index.prune(subject);
     });
   }
 
-  #describe(entry: Entry, bytes: number): void {
+  #describe(entry: Entry, bytes: number, expiresMs: number): void {
     const present = bytes > 0;
     if (present !== entry.present) this.#count += present ? 1 : -1;
     this.#budget.give(entry.bytes);
     this.#budget.force(bytes);
     entry.present = present;
     entry.bytes = bytes;
+    entry.expiresMs = expiresMs;
+    if (expiresMs < this.#expiringMs) this.#expiringMs = expiresMs;
   }
 
-  #find(subject: string): Entry | undefined {
-    let at: Level | undefined = this.#root;
-    for (const token of subject.split('.')) {
-      at = at.next.get(token);
-      if (at === undefined) return undefined;
-    }
-    return at.here;
+  /** Sees to it that what expires is removed. */
+  #arm(): void {
+    if (this.#expiringMs === Infinity || this.#sweepArmed) return;
+    this.#sweepArmed = true;
+    this.#base.clock.after(SWEEP_MS, () => {
+      this.#sweepArmed = false;
+      this.#sweep();
+      this.#arm();
+    });
   }
 
-  #entry(subject: string): Entry {
-    let at = this.#root;
-    for (const token of subject.split('.')) {
-      let next = at.next.get(token);
-      if (next === undefined) at.next.set(token, (next = { next: new Map(), here: undefined }));
-      at = next;
+  /** Removes what has expired, some of it; the index is small, the disk is what takes the time. */
+  #sweep(): void {
+    const nowMs = this.#base.store.nowMs();
+    if (this.#expiringMs > nowMs) return;
+    let room = SWEPT_PER_TURN;
+    let nextMs = Infinity;
+    for (const [subject, entry] of this.#index.all()) {
+      if (!entry.present) continue;
+      if (entry.expiresMs <= nowMs && room > 0) {
+        room--;
+        this.#remove(subject, entry);
+      } else if (entry.expiresMs < nextMs) nextMs = entry.expiresMs;
     }
-    return (at.here ??= { bytes: 0, pending: 0, present: false, doubtful: false });
-  }
-
-  #prune(subject: string): void {
-    const path: [Level, string][] = [];
-    let at = this.#root;
-    for (const token of subject.split('.')) {
-      const next = at.next.get(token);
-      if (next === undefined) return;
-      path.push([at, token]);
-      at = next;
-    }
-    at.here = undefined;
-    for (const [parent, token] of path.reverse()) {
-      const child = parent.next.get(token);
-      if (child === undefined || child.here !== undefined || child.next.size > 0) return;
-      parent.next.delete(token);
-    }
+    this.#expiringMs = nextMs;
+    if (nextMs <= nowMs) this.#base.clock.soon(() => this.#sweep());
   }
 }
 
-function visitLevel(
-  at: Level,
-  filter: readonly string[],
-  depth: number,
-  path: string[],
-  visit: (subject: string) => void,
-): void {
-  const token = filter[depth];
-  if (token === undefined) {
-    if (at.here?.present === true) visit(path.join('.'));
-    return;
-  }
-  if (token === '>') {
-    for (const [name, next] of at.next) visitAll(next, [...path, name], visit);
-    return;
-  }
-  if (token === '*') {
-    for (const [name, next] of at.next) visitLevel(next, filter, depth + 1, [...path, name], visit);
-    return;
-  }
-  const next = at.next.get(token);
-  if (next !== undefined) visitLevel(next, filter, depth + 1, [...path, token], visit);
-}
-
-function visitAll(at: Level, path: string[], visit: (subject: string) => void): void {
-  if (at.here?.present === true) visit(path.join('.'));
-  for (const [name, next] of at.next) visitAll(next, [...path, name], visit);
+/** What a retained message takes: its row, its subject, and the levels that hardly another one shares. */
+function costOf(subject: string, row: Buffer): number {
+  const levels = subject.split('.').length;
+  return subject.length + row.length + Math.max(0, levels - LEVELS_FREE) * LEVEL_BYTES;
 }

@@ -2,6 +2,7 @@
 // ones; nothing here knows how they are stored.
 
 import type { Clock } from '../../src/clock.ts';
+import { PublishError } from '../../src/message.ts';
 
 /** A durable map, ordered by key. Writes join this turn's commit; reads see committed rows only. */
 export interface Table {
@@ -27,8 +28,25 @@ export interface MqttStore {
   /** Subject -> retained message. */
   readonly retained: Table;
   readonly whenDurable: WhenDurable;
+  /** Client Identifier and Packet Identifier -> a QoS 2 PUBLISH that was taken and not yet released. */
+  readonly received: Table;
+  /** Client Identifier -> the Will of its connection, or one that waits for its time. */
+  readonly wills: Table;
+  /** Runs `body`, and puts everything that it publishes and writes into one transaction. */
+  together<T>(body: () => T): T;
+  /** Store time: milliseconds that never step and go on over restarts; the time that the power is off does not count. */
+  nowMs(): number;
   /** Whether the disk takes messages just now; absent where that is not known. */
   readonly hasRoom?: () => boolean;
+}
+
+/**
+ * Whether a message that was refused may be taken when it comes again: the disk is full just now, or behind. What a stream
+ * refuses by its own rules (a limit, too large, sealed) it refuses again.
+ */
+export function isPassing(error: Error, { hasRoom }: Pick<MqttStore, 'hasRoom'>): boolean {
+  if (!(error instanceof PublishError) || error.code === 429) return true;
+  return hasRoom === undefined ? error.errCode === 10047 : !hasRoom();
 }
 
 /** Beyond every key that we write. */

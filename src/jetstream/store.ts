@@ -17,6 +17,7 @@ import { FullDisk } from './full-disk.ts';
 import { Room } from './room.ts';
 import { isDamage, isGone } from './salvage.ts';
 import { STORE_LIMITS, type StoreLimits } from './store-limits.ts';
+import type { StoreOptions, StoreParts } from './store-parts.ts';
 
 /** Something that writes into the store's transactions. It keeps what it has queued until it is told the outcome. */
 export interface Participant {
@@ -42,24 +43,7 @@ interface Batch {
   readonly number: number;
   readonly messages: number;
   readonly bytes: number;
-  readonly done: (() => void)[];
-}
-
-export interface StoreParts {
-  readonly db: Database;
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly checkpointer: Checkpointer;
-}
-
-export interface StoreOptions {
-  /** Wait this long for more before a commit; 0 commits at the end of the turn. */
-  readonly commitIntervalMs: number;
-  readonly limits?: Partial<StoreLimits>;
-  /** The disk can no longer be trusted. Called once; afterwards nothing is ever acknowledged. */
-  readonly onFatal: (error: Error) => void;
-  /** The disk became full (with the reason) or has room again (null). */
-  readonly onFull: (error: PublishError | null) => void;
+  readonly done: Waiter[];
 }
 
 export class Store {
@@ -220,7 +204,7 @@ export class Store {
     } else {
       const last = this.#batches.at(-1);
       if (last === undefined) done(null);
-      else last.done.push(() => done(null));
+      else last.done.push(done);
     }
   }
 
@@ -277,8 +261,7 @@ export class Store {
   }
 
   /** Ends a transaction that committed: what it wrote becomes a batch that waits for the disk. */
-  #close(participants: Participant[], waiters: Waiter[]): void {
-    const done = waiters.map((waiter) => () => waiter(null));
+  #close(participants: Participant[], done: Waiter[]): void {
     for (const participant of participants) {
       this.#dirty.delete(participant);
       const after = participant.committed();
@@ -380,7 +363,7 @@ export class Store {
       this.#batches.shift();
       this.#undurableMessages -= batch.messages;
       this.#undurableBytes -= batch.bytes;
-      for (const done of batch.done) done();
+      for (const done of batch.done) done(null);
       if (this.#clock.monotonicMs() >= endMs) break;
     }
     this.#telling = true;
@@ -480,7 +463,12 @@ export class Store {
   /** Syncs what was written before or beside the store's own transactions: new epochs, above all. */
   begin(): Promise<void> {
     return new Promise((resolve) => {
-      this.#batches.push({ number: ++this.#committed, messages: 0, bytes: 0, done: [resolve] });
+      this.#batches.push({
+        number: ++this.#committed,
+        messages: 0,
+        bytes: 0,
+        done: [() => resolve()],
+      });
       this.#sync();
     });
   }

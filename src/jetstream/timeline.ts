@@ -3,10 +3,8 @@
 // clock, and a step of the wall clock moves that row: what was stored before NTP answered gets the right date.
 
 import type { Database } from 'better-sqlite3';
-import type { Clock } from '../clock.ts';
+import { WALL_FLOOR_MS, type Clock } from '../clock.ts';
 
-/** A wall clock before this date was never set: it is earlier than this program. */
-const WALL_FLOOR_MS = Date.UTC(2026, 0, 1);
 /** A change of the wall clock against monotonic time that is a step, not drift. */
 const STEP_MS = 1_000;
 /** Rows of `boot` kept: store times older than these starts read as of the oldest. */

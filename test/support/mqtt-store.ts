@@ -7,13 +7,15 @@ import type { Clock } from '../../src/clock.ts';
 import type { MqttStore, Settled, Table } from '../../device/mqtt/tables.ts';
 
 type Rows = Map<string, Buffer>;
-type Contents = { sessions: Rows; queue: Rows; retained: Rows };
+type Contents = { sessions: Rows; queue: Rows; retained: Rows; received: Rows; wills: Rows };
 type Write = { apply: () => void; removal: boolean };
 
 export class MemoryStore implements MqttStore {
   readonly sessions: Table;
   readonly queue: Table;
   readonly retained: Table;
+  readonly received: Table;
+  readonly wills: Table;
   readonly #clock: Clock;
   readonly #committed: Contents;
   #synced: Contents;
@@ -21,6 +23,7 @@ export class MemoryStore implements MqttStore {
   #waiting: Settled[] = [];
   #batches: Settled[][] = [];
   #armed = false;
+  #together = 0;
   /** Without it, nothing is safe before `sync`. */
   auto = true;
   /** Nothing but removals fits. */
@@ -33,6 +36,8 @@ export class MemoryStore implements MqttStore {
     this.sessions = this.#table('sessions');
     this.queue = this.#table('queue');
     this.retained = this.#table('retained');
+    this.received = this.#table('received');
+    this.wills = this.#table('wills');
   }
 
   /** Rows that a restart after a power cut would find. */
@@ -41,6 +46,20 @@ export class MemoryStore implements MqttStore {
   }
 
   readonly hasRoom = (): boolean => !this.full;
+
+  /** Nothing commits before the end of the turn unless a test asks for it: then not inside of `body`. */
+  together<T>(body: () => T): T {
+    this.#together++;
+    try {
+      return body();
+    } finally {
+      this.#together--;
+    }
+  }
+
+  nowMs(): number {
+    return this.#clock.monotonicMs();
+  }
 
   readonly whenDurable = (done: Settled): void => {
     if (this.#writes.length > 0) this.#waiting.push(done);
@@ -55,6 +74,7 @@ export class MemoryStore implements MqttStore {
 
   /** Ends the transaction, as a turn does or a stream with many messages. */
   commit(): void {
+    if (this.#together > 0) return;
     const writes = this.#writes;
     const waiting = this.#waiting;
     if (writes.length === 0) return;
@@ -116,11 +136,23 @@ export class MemoryStore implements MqttStore {
 }
 
 function emptyContents(): Contents {
-  return { sessions: new Map(), queue: new Map(), retained: new Map() };
+  return {
+    sessions: new Map(),
+    queue: new Map(),
+    retained: new Map(),
+    received: new Map(),
+    wills: new Map(),
+  };
 }
 
-function copy({ sessions, queue, retained }: Contents): Contents {
-  return { sessions: new Map(sessions), queue: new Map(queue), retained: new Map(retained) };
+function copy({ sessions, queue, retained, received, wills }: Contents): Contents {
+  return {
+    sessions: new Map(sessions),
+    queue: new Map(queue),
+    retained: new Map(retained),
+    received: new Map(received),
+    wills: new Map(wills),
+  };
 }
 
 function compare(a: string, b: string): number {

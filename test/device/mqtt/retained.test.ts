@@ -132,7 +132,7 @@ test('what the disk refuses is not retained; the message before it is', async ()
 
 test.each([
   ['messages', { retainedMax: 2 }],
-  ['bytes', { retainedBytesMax: 2 * ('x0'.length + 1 + 10) }],
+  ['bytes', { retainedBytesMax: 2 * ('x0'.length + 13 + 10) }],
 ])('beyond the limit of %s a message is routed and not retained', async (_, limits) => {
   using gateway = new Gateway({ limits, streamSubject: '>' });
   const { retain } = await publisher(gateway);
@@ -148,7 +148,7 @@ test.each([
 });
 
 test('when a newer message finds no room, the stale one goes', async () => {
-  using gateway = new Gateway({ limits: { retainedBytesMax: 20 } });
+  using gateway = new Gateway({ limits: { retainedBytesMax: 30 } });
   const { retain } = await publisher(gateway);
   await retain('a', 'small');
   await retain('a', 'far too large to be retained');

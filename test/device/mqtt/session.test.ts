@@ -114,9 +114,8 @@ test.each(['afterKill', 'afterPowerCut'] as const)(
     }
     const numbers = Array.from({ length: 150 }, (_, i) => String(i + 1));
     expect(got).toEqual([...numbers, 'after the restart']);
-    // The first window may have been sent before; nobody knows.
-    expect(dups.filter(Boolean)).toHaveLength(100);
-    expect(dups.at(-1)).toBe(false);
+    // The client had left before they came: none was ever sent.
+    expect(dups.filter(Boolean)).toHaveLength(0);
     await next.settle();
 
     using last = restart(next, next.store[how]());
@@ -246,7 +245,8 @@ test('messages that the disk refused leave no trace in the queue', async () => {
   await client.connect(kept);
   expect(await client.expectData(3)).toEqual(['before', 'same turn', 'after']);
   expect(gateway.listener.stats().droppedRefusedMsgs).toBe(5);
-  for (const id of [1, 2, 3]) client.puback(id);
+  // Identifiers follow the sequence, in which the refused ones had their places.
+  for (const id of [1, 7, 8]) client.puback(id);
   await gateway.settle();
   expect(gateway.listener.stats().queuedBytes).toBe(0);
   expect(gateway.store.synced.queue.size).toBe(0);
@@ -359,7 +359,7 @@ test('a clean CONNECT forgets a session that only the disk remembers', async () 
 test.each([
   ['messages', { queuedMessagesMax: 10 }],
   ['bytes', { queuedBytesMax: 10 * 11 }],
-  ['bytes of all queues', { queuedBytesTotalMax: 10 * 11 }],
+  ['bytes of all queues', { queuedBytesTotalMax: 2 * 10 * 11 }],
 ])('a queue is limited in %s: the newest are dropped and counted', async (_, limits) => {
   using gateway = new Gateway({ limits });
   await leave(gateway, await subscriber(gateway));

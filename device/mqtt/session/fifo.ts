@@ -26,12 +26,19 @@ export class Fifo<T> {
     return first;
   }
 
-  /** Removes and returns the items for which `out` holds. */
+  /** All items, the oldest first. */
+  *items(): Generator<T> {
+    for (let i = this.#head; i < this.#items.length; i++) yield this.#items[i] as T;
+  }
+
+  /** Removes and returns the items for which `out` holds; it is asked once for each, the oldest first. */
   extract(out: (item: T) => boolean): T[] {
-    const items = this.#items.slice(this.#head);
-    this.#items = items.filter((item) => !out(item));
+    const extracted: T[] = [];
+    const kept: T[] = [];
+    for (const item of this.items()) (out(item) ? extracted : kept).push(item);
+    this.#items = kept;
     this.#head = 0;
-    return items.filter(out);
+    return extracted;
   }
 
   clear(): void {

@@ -1,5 +1,6 @@
 // The command line: what was asked for, and the answers that need no running agent.
 
+import { systemClock } from './clock.ts';
 import { ConfigError, EXIT_CONFIG, loadConfig, type Config } from './config.ts';
 import { summary, warnings } from './config/summary.ts';
 import { VERSION } from './version.ts';
@@ -96,6 +97,6 @@ export function commandLine(
 }
 
 function checked(file: string, config: Config): string {
-  const remarks = warnings(config).map((text) => `warning: ${text}\n`);
+  const remarks = warnings(config, systemClock.wallMs()).map((text) => `warning: ${text}\n`);
   return `${file}: ok\n${summary(config)}\n${remarks.join('')}`;
 }

@@ -15,6 +15,8 @@ export interface Clock {
   soon(fn: () => void): void;
 }
 
+/** A wall clock before this date was never set: it is earlier than this program. */
+export const WALL_FLOOR_MS = Date.UTC(2026, 0, 1);
 /** setTimeout runs at once what is to wait longer. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 

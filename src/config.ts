@@ -8,6 +8,7 @@ import { applyEnvironment } from './config/environment.ts';
 import { systemError } from './config/files.ts';
 import { KEYS } from './config/keys.ts';
 import { ConfigError, Problems } from './config/problems.ts';
+import { toMqtt } from './config/mqtt.ts';
 import { defaultClientId } from './config/mqtt-source-rules.ts';
 import { checkRules } from './config/rules.ts';
 import { readTable, type Values } from './config/schema.ts';
@@ -16,7 +17,6 @@ import type {
   FramingConfig,
   HubAuth,
   HubConfig,
-  MqttConfig,
   MqttSourceConfig,
   NatsConfig,
   NatsUser,
@@ -110,18 +110,6 @@ function toConfig(all: All, file: string): Config {
       order,
       graceMs: grace,
     })),
-  };
-}
-
-function toMqtt({ listen, users, allow_anonymous }: NonNullable<All['mqtt']>): MqttConfig {
-  return {
-    listen,
-    users: users.map(({ user, password, password_file }) =>
-      password_file === undefined
-        ? { user, password: password ?? '' }
-        : { user, passwordFile: password_file },
-    ),
-    allowAnonymous: allow_anonymous ?? (users.length === 0 && isLoopback(listen.host)),
   };
 }
 

@@ -159,7 +159,7 @@ async function prepare(agent: Agent, life: Life): Promise<Prepared | undefined> 
 }
 
 function warn(config: Config, log: Logger): void {
-  for (const text of warnings(config)) log.warn(text);
+  for (const text of warnings(config, systemClock.wallMs())) log.warn(text);
 }
 
 async function end(

@@ -4,6 +4,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Refusal, text, type Context, type Kind } from './kinds.ts';
+import { parsePasswordFile } from './password-file.ts';
 
 /** A password, a .creds file, a bundle of all public authorities (220 KB); what is larger is another file. */
 const FILE_BYTES_MAX = 1024 * 1024;
@@ -18,18 +19,24 @@ export const device: Kind<string> = text('an absolute path such as "/dev/ttyUSB0
   isPath(found) && found.startsWith('/') ? found : undefined,
 );
 
-/** A file of PEM blocks: certificates or a key. */
+/** A file of PEM blocks with certificates. */
 export const pemFile: Kind<string> = text('a readable PEM file', (found, context) => {
   const read = open(found, context);
-  return read instanceof Refusal ? read : (holds(read, /-----BEGIN /, 'PEM block') ?? read.file);
+  if (read instanceof Refusal) return read;
+  return (
+    holds(read, /-----BEGIN /, 'PEM block') ??
+    holds(read, /-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/, 'certificate') ??
+    read.file
+  );
 });
 
-/** The PEM file of a private key. */
+/** The PEM file of a private key. What else it is, is said before who may read it: a certificate is no secret. */
 export const pemSecretFile: Kind<string> = text('a readable PEM file', (found, context) => {
-  const read = openSecret(found, context);
-  return read instanceof Refusal
-    ? read
-    : (holds(read, /PRIVATE KEY-----/, 'private key') ?? read.file);
+  const read = open(found, context);
+  if (read instanceof Refusal) return read;
+  return (
+    holds(read, /-----BEGIN [A-Z ]*PRIVATE KEY-----/, 'private key') ?? hidden(read) ?? read.file
+  );
 });
 
 /** A file that holds one secret. Its content is read when it is used, so that it can be replaced while the agent runs. */
@@ -37,6 +44,18 @@ export const secretFile: Kind<string> = text('a readable file', (found, context)
   const read = openSecret(found, context);
   return read instanceof Refusal ? read : read.file;
 });
+
+/** A file of users and hashes, as mosquitto_passwd writes it. */
+export const passwordFile: Kind<string> = text(
+  'a readable file of mosquitto_passwd',
+  (found, context) => {
+    const read = openSecret(found, context);
+    if (read instanceof Refusal) return read;
+    const users = parsePasswordFile(read.content);
+    if (typeof users === 'string') return new Refusal(`${read.file}: ${users}`);
+    return users.length === 0 ? new Refusal(`${read.file} has no users`) : read.file;
+  },
+);
 
 /** A credentials file as `nsc` writes it: a JWT and the seed of its NKey. */
 export const credentialsFile: Kind<string> = text('a readable .creds file', (found, context) => {
@@ -84,13 +103,23 @@ function open(found: string, context: Context): Read | Refusal {
 function openSecret(found: string, context: Context): Read | Refusal {
   const read = open(found, context);
   if (read instanceof Refusal) return read;
-  if (isExposed(read.mode, read.uid))
-    return new Refusal(`others may read it (mode ${octal(read.mode)}): chmod 600 ${read.file}`);
-  return read.content.trim() === '' ? new Refusal(`${read.file} is empty`) : read;
+  return hidden(read) ?? (read.content.trim() === '' ? new Refusal(`${read.file} is empty`) : read);
+}
+
+function hidden({ file, mode, uid }: Read): Refusal | undefined {
+  return isExposed(mode, uid)
+    ? new Refusal(`others may read it (mode ${octal(mode)}): chmod 600 ${file}`)
+    : undefined;
 }
 
 function holds(read: Read, pattern: RegExp, what: string): Refusal | undefined {
-  return pattern.test(read.content) ? undefined : new Refusal(`${read.file} holds no ${what}`);
+  if (pattern.test(read.content)) return undefined;
+  const [, label] =
+    /-----BEGIN (?:[A-Z ]+ )?(PRIVATE KEY|PUBLIC KEY|CERTIFICATE(?: REQUEST)?)-----/.exec(
+      read.content,
+    ) ?? [];
+  const instead = label === undefined ? '' : `, but a ${label.toLowerCase()}`;
+  return new Refusal(`${read.file} holds no ${what}${instead}`);
 }
 
 /**

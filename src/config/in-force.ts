@@ -2,7 +2,7 @@
 // where its data lie are part of everything that was started, and an address is bound once.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Config } from './types.ts';
+import type { Config, MqttConfig, MqttConfigLimits } from './types.ts';
 
 /** The configuration that is in force from now on, and the keys of the file that wait for a restart. */
 export interface InForce {
@@ -21,11 +21,14 @@ export function inForce(running: Config, next: Config): InForce {
   const nameKept = kept('gateway.name', running.gateway.name, next.gateway.name);
   kept('gateway.data_dir', running.gateway.dataDir, next.gateway.dataDir);
   kept('gateway.commit_interval', running.gateway.commitIntervalMs, next.gateway.commitIntervalMs);
-  // All of [mqtt] and [nats] waits with its address: users that are right for the new one may be none at all, and the listener still
+  // All of [mqtt] and [nats] waits with its addresses: users that are right for the new one may be none at all, and the listener still
   // has the old one, which the whole network may reach.
   const mqttKept =
     kept('mqtt', running.mqtt === undefined, next.mqtt === undefined) ||
-    kept('mqtt.listen', running.mqtt?.listen, next.mqtt?.listen);
+    kept('mqtt.listen', running.mqtt?.listen, next.mqtt?.listen) ||
+    kept('mqtt.tls', running.mqtt?.tls, next.mqtt?.tls) ||
+    kept('mqtt.websocket', running.mqtt?.websocket, next.mqtt?.websocket);
+  const mqtt = mqttKept || next.mqtt === undefined ? running.mqtt : bounded(running, next.mqtt);
   const natsKept =
     kept('nats', running.nats === undefined, next.nats === undefined) ||
     kept('nats.listen', running.nats?.listen, next.nats?.listen) ||
@@ -42,10 +45,31 @@ export function inForce(running: Config, next: Config): InForce {
     ...next,
     gateway: running.gateway,
     jetstream: running.jetstream,
-    mqtt: mqttKept ? running.mqtt : next.mqtt,
+    mqtt,
     nats: natsKept ? running.nats : next.nats,
     mqttSources: sourcesKept ? running.mqttSources : next.mqttSources,
     monitor: monitorKept ? running.monitor : next.monitor,
   };
   return { config, needRestart };
+
+  /** The listener's limits hold from its start on; all else is in force at once. */
+  function bounded({ mqtt: before }: Config, after: MqttConfig): MqttConfig {
+    if (before === undefined) return after;
+    for (const [limit, key] of MQTT_LIMITS)
+      kept(`mqtt.${key}`, before.limits[limit], after.limits[limit]);
+    kept('mqtt.sys_interval', before.sysIntervalMs, after.sysIntervalMs);
+    return { ...after, limits: before.limits, sysIntervalMs: before.sysIntervalMs };
+  }
 }
+
+/** The keys of the file for the limits of the listener. */
+const MQTT_LIMITS = [
+  ['connectionsMax', 'max_connections'],
+  ['queuedMessagesMax', 'queue_messages_max'],
+  ['queuedBytesMax', 'queue_bytes_max'],
+  ['queueDiscard', 'queue_discard'],
+  ['sessionExpirySecondsMax', 'session_expiry_max'],
+  ['keepAliveSecondsMax', 'keep_alive_max'],
+  ['publishesInFlightMax', 'receive_maximum'],
+  ['packetBytesMax', 'max_packet_size'],
+] as const satisfies readonly (readonly [keyof MqttConfigLimits, string])[];

@@ -3,6 +3,7 @@
 import {
   credentialsFile,
   device,
+  passwordFile,
   path,
   pemFile,
   pemSecretFile,
@@ -10,6 +11,7 @@ import {
   seedFile,
 } from './files.ts';
 import { STREAMS_MAX } from '../jetstream/stream-types.ts';
+import { aclFilter, publishFilter } from './mqtt-values.ts';
 import { brokerUrl, brokerUser, clientId, topicFilter } from './mqtt-source-values.ts';
 import { boolean, duration, integer, listOf, oneOf, oneOfNumbers, size } from './kinds.ts';
 import { alwaysTable, later, optional, preset, required, secret, table, tables } from './schema.ts';
@@ -20,6 +22,7 @@ import {
   name,
   origin,
   password,
+  passwordHash,
   publishSubject,
   streamSubject,
   subjectFilter,
@@ -36,6 +39,8 @@ const MQTT_SOURCES_MAX = 16;
 const FRAME_MAX = 512 * 1024;
 /** Users of one listener; a larger number belongs in a directory service. */
 const USERS_MAX = 1000;
+/** Entries of an access list: one for each kind of device, or for each user. */
+const ACL_ENTRIES_MAX = 1000;
 
 const log = alwaysTable({
   level: preset(oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal']), 'info'),
@@ -54,10 +59,37 @@ const mqtt = table({
     user: required(userName),
     password: secret(optional(password)),
     password_file: optional(secretFile),
+    hash: secret(optional(passwordHash)),
   }),
-  acl: later,
-  tls: later,
-  websocket: later,
+  password_file: optional(passwordFile),
+  max_connections: preset(integer(1, 100_000), 10_000),
+  queue_messages_max: preset(integer(1, 1_000_000), 10_000),
+  queue_bytes_max: preset(size('64KiB', '1GiB'), '16MiB'),
+  queue_discard: preset(oneOf(['new', 'old']), 'new'),
+  session_expiry_max: optional(duration('1s', '36500d')),
+  keep_alive_max: optional(duration('1s', '65535s')),
+  receive_maximum: preset(integer(1, 65_535), 1024),
+  max_packet_size: preset(size('1KiB', '1MiB'), '1MiB'),
+  sys_interval: preset(duration('0s', '1h'), '10s'),
+  acl: tables('users', ACL_ENTRIES_MAX, {
+    users: optional(listOf(brokerUser, 'user names')),
+    publish: optional(listOf(publishFilter, 'topic filters')),
+    subscribe: optional(listOf(aclFilter, 'topic filters')),
+    deny_publish: optional(listOf(aclFilter, 'topic filters')),
+    deny_subscribe: optional(listOf(aclFilter, 'topic filters')),
+  }),
+  tls: table({
+    cert: required(pemFile),
+    key: required(pemSecretFile),
+    ca: optional(pemFile),
+    listen: optional(listen),
+    user_from_certificate: preset(boolean, false),
+  }),
+  websocket: table({
+    listen: required(listen),
+    origins: optional(listOf(origin, 'origins')),
+    tls: optional(boolean),
+  }),
 });
 
 const nats = table({

@@ -21,7 +21,8 @@ export function checkSources(draft: ConfigDraft, problems: Problems): void {
     const at = `mqtt_source[${i + 1}]`;
     checkTopics(source, at, problems);
     checkLogin(source, at, problems);
-    checkLoop(source, draft.mqtt?.listen, at, problems);
+    for (const door of [draft.mqtt?.listen, draft.mqtt?.tls?.listen])
+      checkLoop(source, door, at, problems);
     checkSession(source, draft.gateway?.name, at, sessions, problems);
   }
 }

@@ -3,18 +3,19 @@
 
 import { realpathSync } from 'node:fs';
 import { collide } from '../subject.ts';
-import { octal } from './files.ts';
+import { checkExposure, distinct } from './checks.ts';
 import type { KEYS } from './keys.ts';
+import { checkMqtt } from './mqtt-rules.ts';
 import { checkSources } from './mqtt-source-rules.ts';
 import type { Problems } from './problems.ts';
 import type { Draft } from './schema.ts';
+import { checkTlsFiles } from './tls-rules.ts';
 import { formatDuration, formatSize } from './units.ts';
 import { formatListen, isLoopback, type Listen } from './values.ts';
 
 export type ConfigDraft = Draft<typeof KEYS>;
 type StreamDraft = ConfigDraft['stream'][number];
 type SerialDraft = ConfigDraft['serial'][number];
-type MqttDraft = NonNullable<ConfigDraft['mqtt']>;
 type NatsDraft = NonNullable<ConfigDraft['nats']>;
 type HubDraft = NonNullable<ConfigDraft['hub']>;
 
@@ -39,28 +40,6 @@ export function checkRules(draft: ConfigDraft, fileMode: number, problems: Probl
   checkSources(draft, problems);
   if (draft.hub !== undefined) checkHub(draft.hub, problems);
   checkForwards(draft, problems);
-}
-
-/** Reports the second table of a list that has the same `key` as an earlier one. */
-function distinct<K extends string>(
-  list: readonly { readonly [k in K]?: unknown }[],
-  at: string,
-  key: K,
-  problems: Problems,
-): void {
-  const seen = new Map<unknown, string>();
-  for (const [i, item] of list.entries()) {
-    const value = item[key];
-    if (typeof value !== 'string') continue;
-    const path = `${at}[${i + 1}].${key}`;
-    const first = seen.get(value);
-    if (first === undefined) seen.set(value, path);
-    else
-      problems.add(
-        path,
-        `found "${value}" again (first in ${problems.where(first)}), expected each ${key} once`,
-      );
-  }
 }
 
 /** At its own limit a stream drops the oldest; at the end of the memory it would refuse the newest. */
@@ -164,35 +143,6 @@ function checkFraming(port: SerialDraft, at: string, problems: Problems): void {
     );
 }
 
-function checkMqtt(mqtt: MqttDraft, fileMode: number, problems: Problems): void {
-  distinct(mqtt.users, 'mqtt.users', 'user', problems);
-  for (const [i, user] of mqtt.users.entries()) {
-    const at = `mqtt.users[${i + 1}]`;
-    const inline = problems.isWritten(`${at}.password`);
-    if (inline === problems.isWritten(`${at}.password_file`))
-      problems.add(
-        at,
-        `user "${user.user ?? '?'}" has ${inline ? 'both password and password_file' : 'no password'}, ` +
-          'expected one of password and password_file',
-      );
-    if (inline && problems.placeOf(`${at}.password`).line !== undefined)
-      checkExposure(`${at}.password`, fileMode, problems);
-  }
-  const listen = mqtt.listen;
-  if (listen === undefined || mqtt.users.length > 0) return;
-  if (mqtt.allow_anonymous === false)
-    problems.add(
-      'mqtt.allow_anonymous',
-      'found false without users: nobody could connect; add [[mqtt.users]]',
-    );
-  else if (mqtt.allow_anonymous === undefined && !isLoopback(listen.host))
-    problems.add(
-      'mqtt.listen',
-      `found "${formatListen(listen)}", which other machines can reach, without users; ` +
-        'expected [[mqtt.users]], or allow_anonymous = true if everybody there may publish',
-    );
-}
-
 const NATS_LOGINS = ['password', 'password_file', 'token_file', 'nkey'];
 
 function checkNats(nats: NatsDraft, fileMode: number, problems: Problems): void {
@@ -210,6 +160,7 @@ function checkNats(nats: NatsDraft, fileMode: number, problems: Problems): void 
     if (inline && problems.placeOf(`${at}.password`).line !== undefined)
       checkExposure(`${at}.password`, fileMode, problems);
   }
+  if (nats.tls !== undefined) checkTlsFiles(nats.tls, 'nats.tls', problems);
   if (nats.users.length > 0) return;
   if (nats.allow_anonymous === false)
     return problems.add(
@@ -229,20 +180,12 @@ function checkNats(nats: NatsDraft, fileMode: number, problems: Problems): void 
       );
 }
 
-/** A password in the configuration makes the configuration a secret. */
-function checkExposure(path: string, fileMode: number, problems: Problems): void {
-  if ((fileMode & 0o007) === 0) return;
-  problems.add(
-    path,
-    `a password in a file that others may read (mode ${octal(fileMode)}): ` +
-      `chmod 640 ${problems.file}, or use password_file`,
-  );
-}
-
 /** Two listeners on one port: the second would not start. */
 function checkListeners(draft: ConfigDraft, problems: Problems): void {
   const listeners = [
     { path: 'mqtt.listen', listen: draft.mqtt?.listen },
+    { path: 'mqtt.tls.listen', listen: draft.mqtt?.tls?.listen },
+    { path: 'mqtt.websocket.listen', listen: draft.mqtt?.websocket?.listen },
     { path: 'nats.listen', listen: draft.nats?.listen },
     { path: 'nats.websocket.listen', listen: draft.nats?.websocket?.listen },
     { path: 'monitor.listen', listen: draft.monitor?.listen },

@@ -4,6 +4,7 @@
 
 import { tableNode, type Node, type TableNode } from './document.ts';
 import { refuse, type Context, type Kind } from './kinds.ts';
+import { mosquittoHint } from './mosquitto-names.ts';
 import { didYouMean } from './suggest.ts';
 
 export interface Key<T> {
@@ -202,7 +203,10 @@ function reportUnknown(
   const isHeader = at === '' && (isTable(node) || node.content.kind === 'list');
   const list = names.map((name) => (at === '' ? `[${name}]` : `\`${name}\``)).join(', ');
   const home = at === '' && !isHeader ? homeOf(entries, key) : undefined;
-  const guess = home === undefined ? didYouMean(key, names) : `; it belongs in [${home}]`;
+  const guess =
+    home === undefined
+      ? (mosquittoHint(at, key) ?? didYouMean(key, names))
+      : `; it belongs in [${home}]`;
   const what = isHeader ? 'unknown table' : 'unknown key';
   context.problems.add(join(at, key), `${what}, expected one of ${list}${guess}`, node.place);
 }

@@ -2,10 +2,14 @@
 
 import { existsSync } from 'node:fs';
 import { collide, isFilter, matches } from '../subject.ts';
+import { expiryWarnings } from './expiry-warnings.ts';
+import { addressesOf } from './mqtt.ts';
 import { sharedFilter } from './mqtt-source-values.ts';
+import { namesInPasswordFile } from './password-file.ts';
 import type {
   Config,
   JetStreamConfig,
+  MqttConfig,
   MqttSourceConfig,
   NatsConfig,
   SerialConfig,
@@ -20,10 +24,7 @@ export function summary(config: Config): string {
   const lines: [string, string][] = [['gateway', `${gateway.name}, data in ${gateway.dataDir}`]];
   for (const port of config.serial) lines.push(['serial', describePort(port)]);
   if (mqtt !== undefined) {
-    const users = mqtt.users.length === 0 ? '' : `${mqtt.users.length} users`;
-    const anonymous = mqtt.allowAnonymous ? 'anonymous clients allowed' : '';
-    const who = [users, anonymous].filter((part) => part !== '').join(', ');
-    lines.push(['mqtt', `${formatListen(mqtt.listen)}, ${who}`]);
+    lines.push(['mqtt', describeMqtt(mqtt)]);
   }
   if (config.nats !== undefined)
     lines.push(['nats', `${describeNats(config.nats)}; ${describeRoom(config.jetstream)}`]);
@@ -37,6 +38,22 @@ export function summary(config: Config): string {
   }
   if (monitor !== undefined) lines.push(['monitor', `http://${formatListen(monitor.listen)}`]);
   return lines.map(([part, text]) => `  ${part.padEnd(8)} ${text}`).join('\n');
+}
+
+function describeMqtt(mqtt: MqttConfig): string {
+  const { listen, tls, websocket, users, acl } = mqtt;
+  const parts = [
+    formatListen(listen),
+    tls?.listen === undefined ? '' : `TLS ${formatListen(tls.listen)}`,
+    websocket === undefined ? '' : `WebSocket ${formatListen(websocket.listen)}`,
+    tls === undefined ? 'no TLS' : tls.listen === undefined ? 'TLS' : '',
+    users.length === 0 ? '' : `${users.length} users`,
+    mqtt.passwordFile === undefined ? '' : `users of ${mqtt.passwordFile}`,
+    tls?.userFromCertificate === true ? 'users by certificate' : '',
+    mqtt.allowAnonymous ? 'anonymous clients allowed' : '',
+    acl === undefined ? 'no access list' : `access list of ${acl.length}`,
+  ];
+  return parts.filter((part) => part !== '').join(', ');
 }
 
 function describeNats({ listen, users, allowAnonymous, tls, websocket }: NatsConfig): string {
@@ -88,8 +105,11 @@ function describeStream(stream: StreamConfig, config: Config): string {
   return `${stream.name}: ${stream.subjects.join(' ')}; ${limits.join(', ')}; ${where}`;
 }
 
-/** Sentences about what is allowed but probably not meant; each is explained in docs/operations/configuration.md. */
-export function warnings(config: Config): readonly string[] {
+/**
+ * Sentences about what is allowed but probably not meant; each is explained in docs/operations/configuration.md.
+ * `wallMs`: the time of day, for certificates that expire.
+ */
+export function warnings(config: Config, wallMs: number): readonly string[] {
   const { mqtt, monitor, hub, streams } = config;
   const found: string[] = [];
   const silent = config.serial.length + config.mqttSources.length === 0;
@@ -101,12 +121,7 @@ export function warnings(config: Config): readonly string[] {
       ...config.serial.filter((port) => !isTaken(port, streams)).map(unkept),
       ...config.mqttSources.flatMap((source) => unkeptTopics(source, streams)),
     );
-  if (mqtt !== undefined && !isLoopback(mqtt.listen.host)) {
-    if (mqtt.allowAnonymous)
-      found.push('[mqtt] takes messages from everybody who reaches it: allow_anonymous = true.');
-    if (mqtt.users.length > 0)
-      found.push('[mqtt] receives passwords over the network without TLS.');
-  }
+  if (mqtt !== undefined) found.push(...mqttWarnings(mqtt));
   if (config.nats !== undefined) found.push(...natsWarnings(config.nats));
   for (const { host, name, passwordFile, tls } of config.mqttSources)
     if (passwordFile !== undefined && tls === undefined && !isLoopback(host))
@@ -119,7 +134,38 @@ export function warnings(config: Config): readonly string[] {
     if (hub.tls === undefined && ['password', 'token'].includes(hub.auth.type) && isRemote(hub))
       found.push('[hub] may send its password or token over the network without TLS.');
   }
+  found.push(...expiryWarnings(config, wallMs));
   return found;
+}
+
+function mqttWarnings(mqtt: MqttConfig): string[] {
+  const found: string[] = [];
+  const { tls, websocket, acl } = mqtt;
+  if (addressesOf(mqtt).some(({ host }) => !isLoopback(host))) {
+    if (acl === undefined)
+      found.push(
+        '[mqtt] can be reached from other machines, and lets them publish and receive nothing: add [[mqtt.acl]] with `publish` and `subscribe`.',
+      );
+    if (mqtt.allowAnonymous)
+      found.push('[mqtt] lets everybody in who reaches it: allow_anonymous = true.');
+  }
+  const owned = tls !== undefined && tls.listen === undefined;
+  const plain = [owned ? undefined : mqtt.listen, websocket?.tls ? undefined : websocket?.listen];
+  const hasPasswords = mqtt.users.length > 0 || mqtt.passwordFile !== undefined;
+  if (hasPasswords && plain.some((each) => each !== undefined && !isLoopback(each.host)))
+    found.push('[mqtt] receives passwords over the network without TLS.');
+  const nobodies = unknownUsers(mqtt);
+  if (nobodies.length > 0)
+    found.push(`[[mqtt.acl]] names users that nobody is: ${nobodies.join(', ')}.`);
+  return found;
+}
+
+/** Names in the access list that no client can have. What certificates say is not known here. */
+function unknownUsers({ users, passwordFile, acl = [], tls }: MqttConfig): string[] {
+  if (tls?.userFromCertificate === true) return [];
+  const known = new Set([...users.map(({ user }) => user), ...namesInPasswordFile(passwordFile)]);
+  const named = new Set(acl.flatMap((entry) => entry.users ?? []));
+  return [...named].filter((name) => !known.has(name));
 }
 
 function natsWarnings({ listen, users, allowAnonymous, tls, websocket }: NatsConfig): string[] {

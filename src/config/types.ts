@@ -36,14 +36,66 @@ export interface LogConfig {
 export interface MqttConfig {
   readonly listen: Listen;
   readonly users: readonly MqttUser[];
+  /** More users, with hashes: a file of mosquitto_passwd. */
+  readonly passwordFile: string | undefined;
   /** Whether a client without a user name may connect. Never true by default off loopback or where there are users. */
   readonly allowAnonymous: boolean;
+  /** Undefined: no TLS. */
+  readonly tls: MqttTls | undefined;
+  /** Undefined: no WebSocket. */
+  readonly websocket: MqttWebSocket | undefined;
+  /** Undefined: everything is allowed on loopback, and nothing elsewhere. */
+  readonly acl: readonly MqttAclEntry[] | undefined;
+  readonly limits: MqttConfigLimits;
+  /** How often $SYS topics are published; 0: never. */
+  readonly sysIntervalMs: number;
 }
 
-/** The password is here, or in a file of its own. */
+/** The password is here, or in a file of its own; or what mosquitto_passwd made of it. */
 export type MqttUser =
   | { readonly user: string; readonly password: string }
+  | { readonly user: string; readonly hash: string }
   | { readonly user: string; readonly passwordFile: string };
+
+export interface MqttTls {
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Whoever has no certificate of this authority is refused; undefined: nobody needs one. */
+  readonly caFile: string | undefined;
+  /** Undefined: TLS is spoken at `listen` of [mqtt], and nothing else there. */
+  readonly listen: Listen | undefined;
+  readonly userFromCertificate: boolean;
+}
+
+export interface MqttWebSocket {
+  readonly listen: Listen;
+  readonly origins: readonly string[];
+  readonly tls: boolean;
+}
+
+/** Topic filters, with %c for the Client Identifier and %u for the user. */
+export interface MqttAclEntry {
+  /** Undefined: every client, anonymous ones too. */
+  readonly users: readonly string[] | undefined;
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+  readonly denyPublish: readonly string[];
+  readonly denySubscribe: readonly string[];
+}
+
+/** In the words of the listener's own limits. */
+export interface MqttConfigLimits {
+  readonly connectionsMax: number;
+  readonly queuedMessagesMax: number;
+  readonly queuedBytesMax: number;
+  readonly queueDiscard: 'new' | 'old';
+  /** 0xFFFFFFFF: sessions of clients that wish it stay for ever. */
+  readonly sessionExpirySecondsMax: number;
+  /** 0: every client's own holds. */
+  readonly keepAliveSecondsMax: number;
+  readonly publishesInFlightMax: number;
+  readonly packetBytesMax: number;
+}
 
 export interface NatsConfig {
   readonly listen: Listen;

@@ -4,6 +4,7 @@ import { isIPv6 } from 'node:net';
 import { parseUserKey } from '../nats/nkey.ts';
 import { collide, isFilter, isName, isPublishSubject } from '../subject.ts';
 import { Refusal, text, type Kind } from './kinds.ts';
+import { parseHash } from './password-file.ts';
 
 /** A delimiter is compared at every byte of a serial stream; real ones have 1 to 4 bytes. */
 const DELIMITER_BYTES_MAX = 16;
@@ -25,6 +26,11 @@ export const userName: Kind<string> = text('a user name of 1 to 128 characters',
 
 export const password: Kind<string> = text('a password of 1 to 1024 characters', (found) =>
   found.length >= 1 && found.length <= 1024 ? found : undefined,
+);
+
+export const passwordHash: Kind<string> = text(
+  'a hash of mosquitto_passwd ("$7$…" or "$6$…")',
+  (found) => (parseHash(found) === undefined ? undefined : found),
 );
 
 /** What a client may publish or subscribe to: anything with a meaning, wildcards allowed. */

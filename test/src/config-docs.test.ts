@@ -13,10 +13,12 @@ afterAll(() => configs.remove());
 const NAME = '[gateway]\nname = "plant1"\n'; // Two lines: what follows begins at line 3.
 const STREAM = '[[stream]]\nname = "PLANT"\nsubjects = ["plant.>"]\n';
 const HUB = '[hub]\nservers = ["nats://hub:4222"]\n';
+/** Where no certificate of the tests but the expired one is at its end. */
+const NOW_MS = Date.UTC(2026, 6, 1);
 const SERIAL = '[[serial]]\nname = "meter"\npath = "/dev/ttyUSB0"\n';
 
 test('what is allowed but probably not meant is said', () => {
-  const warn = (toml: string) => warnings(configs.load(NAME + toml));
+  const warn = (toml: string) => warnings(configs.load(NAME + toml), NOW_MS);
   expect(warn('')).toEqual([
     'Nothing comes in: there is no [mqtt], [nats], [[serial]] or [[mqtt_source]].',
     'Nothing is kept: there is no [[stream]].',
@@ -26,11 +28,32 @@ test('what is allowed but probably not meant is said', () => {
     'No [[stream]] takes "serial.meter": what serial port meter sends is not kept.',
   ]);
   expect(warn(`[mqtt]\nlisten = "0.0.0.0:1883"\nallow_anonymous = true\n${STREAM}`)).toEqual([
-    '[mqtt] takes messages from everybody who reaches it: allow_anonymous = true.',
+    '[mqtt] can be reached from other machines, and lets them publish and receive nothing: add [[mqtt.acl]] with `publish` and `subscribe`.',
+    '[mqtt] lets everybody in who reaches it: allow_anonymous = true.',
   ]);
   expect(
-    warn(`[mqtt]\nlisten = "0.0.0.0:1883"\nusers = [{ user = "a", password = "b" }]\n${STREAM}`),
+    warn(
+      `[mqtt]\nlisten = "0.0.0.0:1883"\nusers = [{ user = "a", password = "b" }]\n[[mqtt.acl]]\npublish = ["%u/#"]\n${STREAM}`,
+    ),
   ).toEqual(['[mqtt] receives passwords over the network without TLS.']);
+  const secure = '[mqtt.tls]\ncert = "ca.pem"\nkey = "key.pem"\n';
+  const guarded = 'password_file = "hashed.users"\n[[mqtt.acl]]\npublish = ["%u/#"]\n';
+  expect(warn(`[mqtt]\nlisten = "0.0.0.0:8883"\n${guarded}${secure}${STREAM}`)).toEqual([]);
+  expect(
+    warn(
+      `[mqtt]\n${guarded}${secure}listen = "0.0.0.0:8883"\n[mqtt.websocket]\nlisten = "0.0.0.0:8083"\n${STREAM}`,
+    ),
+  ).toEqual(['[mqtt] receives passwords over the network without TLS.']);
+  const list = (users: string): string =>
+    `[[mqtt.acl]]\nusers = [${users}]\npublish = ["#"]\n[[mqtt.acl]]\nsubscribe = ["#"]\n`;
+  const known =
+    '[mqtt]\npassword_file = "hashed.users"\nusers = [{ user = "dan", password = "x" }]\n';
+  expect(warn(`${known}${list('"alice", "dan"')}${STREAM}`)).toEqual([]);
+  expect(warn(`${known}${list('"alcie", "dan", "eve", "eve"')}${STREAM}`)).toEqual([
+    '[[mqtt.acl]] names users that nobody is: alcie, eve.',
+  ]);
+  const named = `[mqtt.tls]\ncert = "ca.pem"\nkey = "key.pem"\nca = "ca.pem"\nuser_from_certificate = true\n`;
+  expect(warn(`[mqtt]\n${list('"alcie"')}${named}${STREAM}`)).toEqual([]);
   expect(warn(`[mqtt]\n[monitor]\nlisten = "0.0.0.0:8222"\n${STREAM}`)).toEqual([
     '[monitor] is readable for everybody who reaches it.',
   ]);
@@ -49,7 +72,7 @@ test('the summary names every part that would run', () => {
     expect.stringMatching(
       /^ {2}serial {3}meter: \/dev\/ttyUSB0( \(not there at the moment\))? at 9600 8N1, frames of 14 bytes to plant.m$/,
     ),
-    '  mqtt     127.0.0.1:1883, anonymous clients allowed',
+    '  mqtt     127.0.0.1:1883, no TLS, anonymous clients allowed, no access list',
     '  stream   PLANT: plant.>; max_bytes a share of the disk; forwarded to the hub',
     '  hub      hub:4222 (no TLS, no login), stream EDGE, subjects edge.plant1.>',
     '  monitor  http://127.0.0.1:8222',

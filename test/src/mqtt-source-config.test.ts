@@ -11,6 +11,8 @@ const configs = new ConfigDir();
 afterAll(() => configs.remove());
 
 const NAME = '[gateway]\nname = "plant1"\n';
+/** Where no certificate of the tests is at its end. */
+const NOW_MS = Date.UTC(2026, 6, 1);
 const SOURCE =
   '[[mqtt_source]]\nname = "zigbee"\nurl = "mqtt://127.0.0.1"\ntopics = ["zigbee2mqtt/#"]\n';
 
@@ -107,8 +109,8 @@ test('another port, or another machine, is not our own listener', () => {
 
 test('what is allowed but probably not meant is said, and the summary names the source', () => {
   const stream = '[[stream]]\nname = "S"\nsubjects = ["zigbee2mqtt.>"]\n';
-  expect(warnings(configs.load(NAME + SOURCE + stream))).toEqual([]);
-  const unkept = warnings(configs.load(`${NAME}${SOURCE}prefix = "hall2"\n${stream}`));
+  expect(warnings(configs.load(NAME + SOURCE + stream), NOW_MS)).toEqual([]);
+  const unkept = warnings(configs.load(`${NAME}${SOURCE}prefix = "hall2"\n${stream}`), NOW_MS);
   expect(unkept).toEqual([
     'No [[stream]] takes "zigbee2mqtt/#" of [[mqtt_source]] zigbee: it is not kept.',
   ]);
@@ -116,7 +118,7 @@ test('what is allowed but probably not meant is said, and the summary names the 
   const config = configs.load(
     `${NAME}${open}user = "gw7"\npassword_file = "closed.secret"\n${stream}`,
   );
-  expect(warnings(config)).toEqual([
+  expect(warnings(config, NOW_MS)).toEqual([
     '[[mqtt_source]] zigbee sends its password over the network without TLS.',
   ]);
   expect(summary(config)).toContain(
@@ -129,7 +131,7 @@ test('everything that a source reports is explained', () => {
   const read = (path: string): string => readFileSync(join(root, path), 'utf8');
   const page = read('docs/operations/mqtt-source.md');
   const texts = ['error', 'dial', 'connection'].flatMap((name) => {
-    const text = read(`device/mqtt/source-${name}.ts`);
+    const text = read(`device/mqtt/source/source-${name}.ts`);
     const calls = text.matchAll(/new SourceError\(\s*(?:early\s*\? )?(['`])(.*?)\1/g);
     const answers = text.matchAll(/\[(['`])(the broker .*?|another .*?)\1, /g);
     const named = text.matchAll(/(['`])(the broker .*?)\1/g);

@@ -5,11 +5,12 @@ import type { Message, Receipt } from './message.ts';
 import { Sublist, type Matched } from './sublist.ts';
 
 /**
- * A subscriber: it gets copies (`deliver`), or is asked whether it takes one (`offer`: false where it does not, as it is
+ * A subscriber: it gets copies (`deliver`; `target` is where it is sent to, for what `deliverTo` sends not its own
+ * subject), or is asked whether it takes one (`offer`: false where it does not, as it is
  * the publisher itself, or over), or takes messages in (`store`).
  */
 export type Subscriber =
-  | { readonly deliver: (message: Message) => void }
+  | { readonly deliver: (message: Message, target: string) => void }
   | {
       readonly offer: (message: Message, from: object | undefined) => boolean;
       /** The same of a message of ours on `subject` whose data is ASCII text: for who would make text of it again. */
@@ -143,7 +144,21 @@ export class Broker {
    * not take it, and it does not count as coming in.
    */
   deliverTo(target: string, message: Message): Routed {
-    return this.#route(this.#sublist.find(target), message, undefined, undefined, false);
+    return this.#route(this.#sublist.find(target), message, undefined, undefined, target);
+  }
+
+  /** Whether somebody listens to subjects with `first` as their first token, and not through a wildcard in its place. */
+  listensUnder(first: string): boolean {
+    return this.#sublist.hasFirst(first);
+  }
+
+  /**
+   * Tells those who ask for it by its first token: who listens to `>` is spared news of ours, and no stream takes them. It
+   * does not count as coming in.
+   */
+  notify(message: Message): Routed {
+    const { subject } = message;
+    return this.#route(this.#sublist.under(subject), message, undefined, undefined, subject);
   }
 
   /** Who gets copies of what is published to `subject`, groups aside. */
@@ -160,20 +175,21 @@ export class Broker {
     message: Message,
     receipt: Receipt | undefined,
     from: object | undefined,
-    mayStore = true,
+    target?: string,
   ): Routed {
     let routed: Routed = 'nobody';
     for (const subscriber of plain) {
       if ('store' in subscriber) {
-        if (!mayStore) continue;
+        if (target !== undefined) continue;
         routed = 'stored';
         subscriber.store(message, receipt);
-      } else if (this.#deliver(subscriber, message, from) && routed === 'nobody') {
+      } else if (this.#deliver(subscriber, message, from, target) && routed === 'nobody') {
         routed = 'delivered';
       }
     }
     for (const members of groups)
-      if (this.#deliverToOne(members, message, from) && routed === 'nobody') routed = 'delivered';
+      if (this.#deliverToOne(members, message, from, target) && routed === 'nobody')
+        routed = 'delivered';
     return routed;
   }
 
@@ -181,11 +197,12 @@ export class Broker {
     subscriber: Exclude<Subscriber, { store: unknown }>,
     message: Message,
     from: object | undefined,
+    target: string | undefined,
   ): boolean {
     if ('offer' in subscriber) {
       if (!subscriber.offer(message, from)) return false;
     } else {
-      subscriber.deliver(message);
+      subscriber.deliver(message, target ?? message.subject);
     }
     this.counters.outMsgs++;
     this.counters.outBytes += message.data.length;
@@ -197,11 +214,16 @@ export class Broker {
     members: readonly Subscriber[],
     message: Message,
     from: object | undefined,
+    target: string | undefined,
   ): boolean {
     const first = this.#random(members.length);
     for (let i = 0; i < members.length; i++) {
       const member = members[(first + i) % members.length];
-      if (member !== undefined && !('store' in member) && this.#deliver(member, message, from))
+      if (
+        member !== undefined &&
+        !('store' in member) &&
+        this.#deliver(member, message, from, target)
+      )
         return true;
     }
     return false;

@@ -2,10 +2,11 @@
 // file that knows the devices and the hub as well as the broker between them.
 
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
+import { mqttLogins } from '../device/mqtt/access/configured-logins.ts';
+import type { LoginOptions } from '../device/mqtt/access/logins.ts';
 import type { MqttListener } from '../device/mqtt/listener.ts';
-import type { MqttSource } from '../device/mqtt/source.ts';
+import type { MqttSource } from '../device/mqtt/source/source.ts';
 import type { SerialPort } from '../device/serial/port.ts';
 import type { NatsHub, NatsHubConfig } from '../sync/nats-hub.ts';
 import { assert } from './assert.ts';
@@ -25,12 +26,23 @@ import type { JetStreamApi } from './jetstream/api/api.ts';
 import { JetStream, type Forwards } from './jetstream/jetstream.ts';
 import { setLevel, type Logger } from './log.ts';
 import { ProcessUsage } from './monitor/process-usage.ts';
+import { mqttStore } from './mqtt-store.ts';
 import type { NatsListener } from './nats/listener.ts';
 import { PROTOCOL_VERSION } from './nats/info.ts';
 import { natsOptions, natsUsers } from './nats/options.ts';
 import { Roster, type Running } from './roster.ts';
 import { run, type Agent, type Prepared } from './run.ts';
-import { connz, health, jsz, subsz, varz, type ForwarderView, type Parts } from './status.ts';
+import {
+  connz,
+  health,
+  jsz,
+  metrics,
+  mqttz,
+  subsz,
+  varz,
+  type ForwarderView,
+  type Parts,
+} from './status.ts';
 
 export type { Agent } from './run.ts';
 
@@ -79,7 +91,7 @@ class Wiring implements Agent {
   readonly #running: Running[] = [];
   #config: Config;
   #mqtt: MqttListener | undefined;
-  #mqttUsers: readonly MqttUser[] = [];
+  #mqttLogins: LoginOptions | undefined;
   #nats: NatsListener | undefined;
   #api: JetStreamApi | undefined;
   #natsUsers: ReturnType<typeof natsUsers> = [];
@@ -157,7 +169,11 @@ class Wiring implements Agent {
   /** Everything that can fail is done here: `apply` only stops, switches and starts. */
   async prepare(next: Config): Promise<Prepared> {
     const { config, needRestart } = inForce(this.#config, next);
-    const users = mqttUsers(config);
+    const logins = config.mqtt === undefined ? undefined : mqttLogins(config.mqtt);
+    const renewals = [
+      ['mqtt.tls', this.#mqtt?.prepareTls()],
+      ['nats.tls', this.#nats?.prepareTls()],
+    ] as const;
     const localUsers = natsUsers(config.nats);
     const streams = changedStreams(this.#config, config);
     const switchStreams =
@@ -172,7 +188,8 @@ class Wiring implements Agent {
         for (const each of this.#followers.toReversed())
           for (const name of await each.release(config)) changed.add(name);
         switchStreams?.();
-        if (this.#admitOnly(config, users)) changed.add('mqtt.users');
+        for (const [key, renew] of renewals) if (renew?.() === true) changed.add(key);
+        for (const key of this.#admitOnly(logins)) changed.add(key);
         if (this.#admitLocally(config, localUsers)) changed.add('nats.users');
         if (this.#config.log.level !== config.log.level) changed.add('log.level');
         setLevel(this.#deps.log, config.log.level);
@@ -184,18 +201,19 @@ class Wiring implements Agent {
     };
   }
 
-  /** Whether others may connect by MQTT than before. */
-  #admitOnly({ mqtt }: Config, users: readonly MqttUser[]): boolean {
-    if (mqtt === undefined || this.#mqtt === undefined) return false;
-    const { allowAnonymous } = mqtt;
-    if (
-      allowAnonymous === this.#config.mqtt?.allowAnonymous &&
-      isDeepStrictEqual(users, this.#mqttUsers)
-    )
-      return false;
-    this.#mqtt.admitOnly(users, allowAnonymous);
-    this.#mqttUsers = users;
-    return true;
+  /** The keys by which others may connect by MQTT than before, or may do other things. */
+  #admitOnly(logins: LoginOptions | undefined): string[] {
+    const before = this.#mqttLogins;
+    if (logins === undefined || before === undefined || this.#mqtt === undefined) return [];
+    const { acl, ...rest } = logins;
+    const { acl: aclBefore, ...restBefore } = before;
+    const changed = [
+      ...(isDeepStrictEqual(rest, restBefore) ? [] : ['mqtt.users']),
+      ...(isDeepStrictEqual(acl, aclBefore) ? [] : ['mqtt.acl']),
+    ];
+    if (changed.length > 0) this.#mqtt.admitOnly(logins);
+    this.#mqttLogins = logins;
+    return changed;
   }
 
   /** Whether others may connect by NATS than before, or may do other things. */
@@ -217,25 +235,20 @@ class Wiring implements Agent {
     if (mqtt === undefined) return;
     const { MqttListener } = await import('../device/mqtt/listener.ts');
     const jetstream = this.#jetstream;
-    const users = mqttUsers(this.#config);
+    const logins = mqttLogins(mqtt);
     const listener = new MqttListener(
-      { ...mqtt, users },
+      { ...mqtt, ...logins },
       {
         ...this.#deps,
-        store: {
-          sessions: jetstream.table('mqtt.sessions'),
-          queue: jetstream.table('mqtt.queue'),
-          retained: jetstream.table('mqtt.retained'),
-          whenDurable: (done) => jetstream.store.whenDurable(done),
-          hasRoom: () => jetstream.store.full === null,
-        },
+        store: mqttStore(jetstream),
       },
     );
     await listener.start();
     this.#running.push({ stop: () => listener.stop(MQTT_STOP_MS) });
     this.#mqtt = listener;
-    this.#mqttUsers = users;
-    this.#deps.log.info({ address: listener.address }, 'MQTT is listening');
+    this.#mqttLogins = logins;
+    const { address, tlsAddress, websocketAddress } = listener;
+    this.#deps.log.info({ address, tlsAddress, websocketAddress }, 'MQTT is listening');
   }
 
   async #startNats(): Promise<void> {
@@ -280,6 +293,8 @@ class Wiring implements Agent {
       jsz: () => jsz(this.parts),
       connz: () => connz(this.parts),
       subsz: () => subsz(this.parts),
+      mqttz: () => mqttz(this.parts),
+      metrics: () => metrics(this.parts),
     });
     const address = await monitor.start();
     this.#running.push(monitor);
@@ -430,20 +445,6 @@ function credentialsOf(auth: HubAuth): NatsHubConfig['credentials'] {
 
 // --- what comes in ---
 
-interface MqttUser {
-  readonly user: string;
-  readonly password: string;
-}
-
-/** The users with their passwords. Throws when a file of one cannot be read. */
-function mqttUsers({ mqtt }: Config): MqttUser[] {
-  return (mqtt?.users ?? []).map((user) =>
-    'password' in user
-      ? user
-      : { user: user.user, password: readFileSync(user.passwordFile, 'utf8').trim() },
-  );
-}
-
 type RunningSource = Running & Pick<MqttSource, 'stats'>;
 
 async function startSource(
@@ -451,7 +452,7 @@ async function startSource(
   jetstream: JetStream,
   deps: Deps,
 ): Promise<RunningSource> {
-  const { MqttSource } = await import('../device/mqtt/source.ts');
+  const { MqttSource } = await import('../device/mqtt/source/source.ts');
   const { Backoff, systemRandom } = await import('../sync/backoff.ts');
   const delays = { baseMs: SOURCE_RETRY_MS, capMs: order.reconnectMaxMs };
   const source = new MqttSource(order, {

@@ -148,6 +148,21 @@ export class Sublist<T> {
     return found.matched();
   }
 
+  /** Whether some filter has `first` as its first token, literally. */
+  hasFirst(first: string): boolean {
+    return this.#root.next?.has(first) === true;
+  }
+
+  /** All whose filter covers `subject` and has the same first token, literally. Nothing is remembered. */
+  under(subject: string): Matched<T> {
+    const dot = subject.indexOf('.');
+    const first = dot < 0 ? subject : subject.slice(0, dot);
+    const found = new Found<T>();
+    const at = this.#root.next?.get(first);
+    if (at !== undefined) collect(at, subject, first.length + 1, found);
+    return found.matched();
+  }
+
   /** Whether the group `queue` has a member that covers `subject`. */
   hasMember(subject: string, queue: string): boolean {
     const found = new Found<T>();

@@ -1,138 +1,160 @@
-// Decides about a CONNECT: whose it is, with what session and Will, or with which CONNACK it is refused. Looks at
-// nothing but the packet and the configured users.
+// Decides about a CONNECT as far as the packet alone tells: whether it can be taken, what is agreed on with the client, and
+// what its CONNACK says. Who may come in is decided in `access/`.
 
-import { createHash, timingSafeEqual } from 'node:crypto';
-import type { Message } from '../../src/message.ts';
+import type { Access } from './access/types.ts';
 import type { MqttLimits } from './limits.ts';
-import {
-  decode,
-  decodeProtocol,
-  encodeConnack,
-  encodeConnackUnsupported,
-  ProtocolError,
-  ReturnCode,
-  type ConnectPacket,
-  type QoS,
-} from './packets.ts';
-import { isReserved, TopicError, topicToSubject } from './topic.ts';
+import { toMessage } from './message.ts';
+import { NEVER_EXPIRES, type Will } from './session/types.ts';
+import { topicToSubject } from './topic.ts';
+import { ReasonCode } from './wire/reason-codes.ts';
+import type { Connect, Properties, Version } from './wire/types.ts';
 
-export interface MqttUser {
-  readonly user: string;
-  readonly password: string;
-}
+/** Packets of any size, as far as the protocol goes. */
+const UNLIMITED = Number.POSITIVE_INFINITY;
+/** Receive Maximum where a client names none [3.1.2.11.3]; the older versions have no other. */
+const RECEIVE_MAXIMUM_DEFAULT = 65_535;
 
-export interface Will {
-  readonly message: Message;
-  readonly qos: QoS;
-  readonly retain: boolean;
-}
-
-/** An acceptable CONNECT. */
-export interface Admission {
-  /** Empty: the listener gives one [MQTT-3.1.3-6]. */
-  readonly clientId: string;
-  readonly clean: boolean;
-  readonly keepAliveMs: number;
-  readonly will: Will | undefined;
-  readonly login: Login;
-}
-
-/** What a client proved itself with, as digests; without a user name it is anonymous. */
-export interface Login {
-  readonly user: Buffer | undefined;
-  readonly password: Buffer;
-}
-
+/** Why a client is not let in: a Reason Code of 5.0, and words for the log and the Reason String. */
 export interface Refusal {
-  readonly connack: Buffer;
-  /** For the log. */
+  readonly reasonCode: number;
   readonly reason: string;
 }
 
-/** Who may connect. Comparing takes the same time whether and where a name or password differs. */
-export class Users {
-  #known: { user: Buffer; password: Buffer }[] = [];
-  #anonymous = false;
+/** Refusals for want of room. */
+export const TOO_MANY_CONNECTIONS: Refusal = {
+  reasonCode: ReasonCode.serverBusy,
+  reason: 'too many connections',
+};
+export const TOO_MANY_SESSIONS: Refusal = {
+  reasonCode: ReasonCode.quotaExceeded,
+  reason: 'too many sessions',
+};
+export const TOO_MANY_WILLS: Refusal = {
+  reasonCode: ReasonCode.quotaExceeded,
+  reason: 'the Wills of all clients take too much memory',
+};
+export const DISK_FULL: Refusal = {
+  reasonCode: ReasonCode.quotaExceeded,
+  reason: 'the disk is full',
+};
+export const NO_ROOM_FOR_CONNACK: Refusal = {
+  reasonCode: ReasonCode.packetTooLarge,
+  reason: 'a Maximum Packet Size that no CONNACK fits into',
+};
+/** A session is not given to another user than the one who has it. */
+export const FOREIGN_SESSION: Refusal = {
+  reasonCode: ReasonCode.clientIdentifierNotValid,
+  reason: 'another user has a session of this Client Identifier',
+};
 
-  /** Without any user everybody may connect; with users, clients without a user name only if `allowAnonymous`. */
-  constructor(users: readonly MqttUser[], allowAnonymous: boolean) {
-    this.replace(users, allowAnonymous);
-  }
-
-  /** Others may connect from now on. */
-  replace(users: readonly MqttUser[], allowAnonymous: boolean): void {
-    this.#known = users.map(({ user, password }) => ({
-      user: digest(user),
-      password: digest(password),
-    }));
-    this.#anonymous = allowAnonymous || users.length === 0;
-  }
-
-  /** Undefined for welcome, else the return code of CONNACK. */
-  check({ user, password }: Login): number | undefined {
-    if (user === undefined) return this.#anonymous ? undefined : ReturnCode.notAuthorized;
-    if (this.#known.length === 0) return undefined;
-    let found = false;
-    for (const known of this.#known) {
-      const sameUser = timingSafeEqual(known.user, user);
-      const samePassword = timingSafeEqual(known.password, password);
-      found = (sameUser && samePassword) || found;
-    }
-    return found ? undefined : ReturnCode.badUserOrPassword;
-  }
+/** What is agreed on with a client. */
+export interface Terms {
+  readonly version: Version;
+  readonly bridge: boolean;
+  readonly cleanStart: boolean;
+  /** Session Expiry Interval; seconds. */
+  readonly expirySeconds: number;
+  /** 0 for none. */
+  readonly keepAliveMs: number;
+  /** What the client takes: messages in flight, bytes of a packet, Topic Aliases. */
+  readonly receiveMaximum: number;
+  readonly packetBytesMax: number;
+  readonly topicAliasesMax: number;
+  /** Reason Strings are welcome in acknowledgements [3.1.2.11.7]. */
+  readonly problemInformation: boolean;
 }
 
-function digest(text: string | Buffer): Buffer {
-  return createHash('sha256').update(text).digest();
-}
-
-/** Judges a CONNECT. Throws a ProtocolError or TopicError where the standard wants silence. */
-export function admit(
-  frame: Buffer,
-  start: number,
-  users: Users,
-  limits: Readonly<MqttLimits>,
-): Admission | Refusal {
-  const { name, level } = decodeProtocol(frame, start);
-  if (name === 'MQIsdp') return refuse('unacceptableProtocol', 'MQTT 3.1');
-  if (name !== 'MQTT') throw new ProtocolError('not MQTT'); // [MQTT-3.1.2-1]
-  if (level === 5) return { connack: encodeConnackUnsupported(), reason: 'MQTT 5' };
-  if (level !== 4) return refuse('unacceptableProtocol', 'unknown level'); // [MQTT-3.1.2-2]
-  const packet = decode(frame);
-  if (packet.cmd !== 'connect') throw new ProtocolError('malformed CONNECT');
-  const { clientId } = packet;
-  const clean = packet.clean === true;
-  // [MQTT-3.1.3-8]
-  if (clientId === '' && !clean) return refuse('identifierRejected', 'empty Client Identifier');
+/** Why a CONNECT cannot be taken; undefined where it can. */
+export function refusalOf(connect: Connect, limits: Readonly<MqttLimits>): Refusal | undefined {
+  const { version, clientId, cleanStart, properties } = connect;
+  if (properties.authenticationMethod !== undefined)
+    return { reasonCode: ReasonCode.badAuthenticationMethod, reason: 'enhanced authentication' };
+  const reasonCode = ReasonCode.clientIdentifierNotValid;
+  // 3.1 wants one, and 3.1.1 for a session that stays [MQTT-3.1.3-8].
+  if (clientId === '' && (version === 3 || (version === 4 && !cleanStart)))
+    return { reasonCode, reason: 'empty Client Identifier' };
   if (Buffer.byteLength(clientId) > limits.clientIdBytesMax)
-    return refuse('identifierRejected', 'Client Identifier too long');
+    return { reasonCode, reason: 'Client Identifier too long' };
   // A server may be choosy beyond letters and digits [MQTT-3.1.3-5]; our keys and log lines are.
   // oxlint-disable-next-line no-control-regex
   if (/[\0-\x1f\x7f\u{10ffff}]/u.test(clientId))
-    return refuse('identifierRejected', 'control character in the Client Identifier');
-  const login = loginOf(packet);
-  const returnCode = users.check(login);
-  if (returnCode === ReturnCode.notAuthorized) return refuse('notAuthorized', 'no user name');
-  if (returnCode !== undefined) return refuse('badUserOrPassword', 'wrong user name or password');
-  const will = readWill(packet);
-  if (will !== undefined && isReserved(will.message.subject))
-    return refuse('notAuthorized', 'a Will Topic that devices may not use');
-  return { clientId, clean, keepAliveMs: 1000 * (packet.keepalive ?? 0), will, login };
+    return { reasonCode, reason: 'control character in the Client Identifier' };
+  return undefined;
 }
 
-function loginOf({ username, password }: Pick<ConnectPacket, 'username' | 'password'>): Login {
-  if (username === undefined) return { user: undefined, password: Buffer.alloc(0) };
-  return { user: digest(username), password: digest(password ?? '') };
+/** What is agreed on with the client that sent `connect`. */
+export function termsOf(connect: Connect, limits: Readonly<MqttLimits>): Terms {
+  const { version, bridge, cleanStart, properties } = connect;
+  const keepAliveSeconds = serverKeepAlive(connect, limits) ?? connect.keepAliveSeconds;
+  return {
+    version,
+    bridge,
+    cleanStart,
+    expirySeconds: Math.min(expirySecondsOf(connect), limits.sessionExpirySecondsMax),
+    keepAliveMs: 1000 * keepAliveSeconds,
+    receiveMaximum: properties.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT,
+    packetBytesMax: properties.maximumPacketSize ?? UNLIMITED,
+    topicAliasesMax: Math.min(properties.topicAliasMaximum ?? 0, limits.topicAliasesMax),
+    problemInformation: properties.requestProblemInformation !== 0,
+  };
 }
 
-function refuse(code: keyof typeof ReturnCode, reason: string): Refusal {
-  return { connack: encodeConnack(ReturnCode[code], false), reason };
-}
-
-/** A Will of QoS 2 goes out with QoS 1: no subscription is granted more. Its data is copied; it waits for days. */
-function readWill({ will }: ConnectPacket): Will | undefined {
+/** The Will of a CONNECT. Its data is copied: it waits for days. Throws a TopicError. */
+export function willOf({ will }: Connect): Will | undefined {
   if (will === undefined) return undefined;
-  if (will.topic === '') throw new TopicError('empty Will Topic');
-  const message = { subject: topicToSubject(will.topic), data: Buffer.from(will.payload) };
-  return { message, qos: (will.qos ?? 0) === 0 ? 0 : 1, retain: will.retain === true };
+  const { topic, qos, retain, properties } = will;
+  const message = toMessage({ data: Buffer.from(will.data), properties }, topicToSubject(topic));
+  return { message, qos, retain, delaySeconds: properties.willDelayInterval ?? 0 };
+}
+
+/** Why a client that may come in cannot have this Will. */
+export function willRefusal(will: Will | undefined, access: Access): Refusal | undefined {
+  if (will === undefined || access.mayPublish(will.message.subject)) return undefined;
+  return {
+    reasonCode: ReasonCode.notAuthorized,
+    reason: 'a Will Topic that the client may not publish to',
+  };
+}
+
+/** What CONNACK says of us and of the session [3.2.2.3]. What we have in full is not mentioned: QoS 2, retained messages, … */
+export function connackProperties(
+  connect: Connect,
+  clientId: string,
+  limits: Readonly<MqttLimits>,
+): Properties {
+  if (connect.version !== 5) return {};
+  const assigned = connect.clientId === '' ? { assignedClientIdentifier: clientId } : {};
+  const keepAlive = serverKeepAlive(connect, limits);
+  const expirySeconds = expirySecondsOf(connect);
+  const capped = expirySeconds > limits.sessionExpirySecondsMax; // [3.2.2.3.2]
+  return {
+    receiveMaximum: Math.min(limits.publishesInFlightMax, RECEIVE_MAXIMUM_DEFAULT),
+    maximumPacketSize: packetBytesOf(limits.packetBytesMax),
+    topicAliasMaximum: limits.topicAliasesMax,
+    ...assigned,
+    ...(capped ? { sessionExpiryInterval: limits.sessionExpirySecondsMax } : {}),
+    ...(keepAlive === undefined ? {} : { serverKeepAlive: keepAlive }),
+  };
+}
+
+/** How long the session shall outlive its connection; seconds. */
+function expirySecondsOf({ version, cleanStart, properties }: Connect): number {
+  if (version === 5) return properties.sessionExpiryInterval ?? 0;
+  return cleanStart ? 0 : NEVER_EXPIRES;
+}
+
+/** The keep-alive that a client is told to use instead of its own [3.2.2.3.14]; the older versions cannot be told. */
+function serverKeepAlive(
+  { version, keepAliveSeconds }: Connect,
+  { keepAliveSecondsMax }: Readonly<MqttLimits>,
+): number | undefined {
+  if (version !== 5 || keepAliveSecondsMax === 0) return undefined;
+  const within = keepAliveSeconds > 0 && keepAliveSeconds <= keepAliveSecondsMax;
+  return within ? undefined : keepAliveSecondsMax;
+}
+
+/** Bytes of a packet of so much Remaining Length. */
+function packetBytesOf(remaining: number): number {
+  const lengthBytes = remaining < 0x80 ? 1 : remaining < 0x4000 ? 2 : remaining < 0x20_0000 ? 3 : 4;
+  return 1 + lengthBytes + remaining;
 }

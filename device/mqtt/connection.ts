@@ -1,81 +1,85 @@
-// One client from CONNECT to its end, on any Duplex. It reads packets one after the other, in the order in which they
-// came; whatever has to wait (CONNACK for the disk, a full window of PUBLISHes) stops the reading, so nothing piles up
-// here. A peer that breaks the protocol is closed; 3.1.1 has hardly any other answer.
+// One connection from its first byte to its end, on any Duplex: when it is read, how it is let in, what its silence means
+// and how it is closed. What the client says is the dialog's (dialog.ts). A peer that breaks the protocol is closed; 5.0 is
+// told why.
 
 import type { Duplex } from 'node:stream';
-import { PublishError } from '../../src/message.ts';
-import { AckQueue } from './acks.ts';
-import { admit, type Admission, type Will, type Login } from './connect.ts';
-import { FrameReader, remainingMax, type FrameTaker } from './frames.ts';
+import { assert } from '../../src/assert.ts';
+import type { Peer } from './access/types.ts';
+import { termsOf, type Refusal } from './connect.ts';
+import { Dialog, type Line } from './dialog.ts';
+import { Entry, type Client, type Entrance } from './entry.ts';
+import { Flow, Pause } from './flow.ts';
 import { Outbox } from './outbox.ts';
-import {
-  decode,
-  decodePuback,
-  decodePublish,
-  encodeConnack,
-  PacketType,
-  PINGRESP,
-  ProtocolError,
-  ReturnCode,
-} from './packets.ts';
-import type { Link, Session } from './session.ts';
-import type { Opened } from './sessions.ts';
+import { disconnectPacket, faultOf, refusalPacket } from './reasons.ts';
+import type { Closing, Link } from './session/types.ts';
 import type { Shared } from './shared.ts';
-import { subscribe, unsubscribe, type Answer } from './subscribe.ts';
-import { isReserved, TopicError } from './topic.ts';
+import { decodeConnect } from './wire/connect-packet.ts';
+import { FrameReader, type FrameTaker } from './wire/frames.ts';
+import { PacketType } from './wire/packet-type.ts';
+import { ProtocolError } from './wire/protocol-error.ts';
+import { ReasonCode } from './wire/reason-codes.ts';
+import { remainingMax } from './wire/remaining-max.ts';
+import type { Version } from './wire/types.ts';
 
-/** Reasons not to read on. */
-const Pause = { disk: 1, window: 2, total: 4, stopping: 8 } as const;
+const DISCARD_WILL: Closing = { will: 'discard' };
+const PUBLISH_WILL: Closing = { will: 'publish' };
+/** A client that has said nothing for so long may wait for what it says next. */
+const REST_MS = 10_000;
+const NOTHING = Buffer.alloc(0);
+const NO_TRAFFIC: Dialog['traffic'] = Object.freeze({
+  inMsgs: 0,
+  inBytes: 0,
+  outMsgs: 0,
+  outBytes: 0,
+});
 
 /** The listener, which counts its connections. */
 export interface Host {
   /** Whether one more client may connect; `instead` of another connection of the same client. */
   admits(instead: boolean): boolean;
+  /** Its CONNECT has come. */
+  entering(connection: Connection): void;
   connected(connection: Connection): void;
   /** No longer a client; its socket may still be open for our last words. */
   closed(connection: Connection): void;
   gone(connection: Connection): void;
 }
 
-/** A stream at a limit of its own (10077) is no passing trouble: its PUBACK is withheld, and the connection kept. */
-function isStreamLimit(error: Error): boolean {
-  return error instanceof PublishError && error.errCode === 10077;
-}
+type Phase = 'connecting' | 'entering' | 'connected' | 'closed';
 
-export class Connection implements Link, FrameTaker {
+export class Connection implements Entrance, FrameTaker, Line {
+  readonly peer: Peer;
+  /** Given by the listener when it has connected. */
+  id = 0;
+  readonly openedMs: number;
+  readonly flow: Flow;
+  readonly outbox: Outbox;
   readonly #stream: Duplex;
   readonly #shared: Shared;
   readonly #host: Host;
   readonly #reader: FrameReader;
-  readonly #outbox: Outbox;
-  readonly #acks: AckQueue;
-  #phase: 'connecting' | 'admitted' | 'connected' | 'closed' = 'connecting';
-  #session: Session | undefined;
-  #will: Will | undefined;
-  #login: Login | undefined;
-  #keepAliveMs = 0;
+  #phase: Phase = 'connecting';
+  /** From CONNECT on. */
+  #dialog: Dialog | undefined;
+  #entry: Entry | undefined;
   /** When the last bytes came; before CONNECT, when the socket was opened; once closed, when we closed it. */
   #sinceMs: number;
-  #pauses = 0;
   #cut = false;
-  /** The disk had no room for a PUBLISH of this connection: its PUBACK never comes here. */
-  #refusedByDisk = false;
+  /** A write has gone to the system since the last look. */
+  #hasRead = true;
 
-  constructor(stream: Duplex, shared: Shared, host: Host) {
+  constructor(stream: Duplex, peer: Peer, shared: Shared, host: Host) {
     this.#stream = stream;
+    this.peer = peer;
     this.#shared = shared;
     this.#host = host;
-    const { clock, limits } = shared;
-    this.#sinceMs = clock.monotonicMs();
+    this.openedMs = this.#sinceMs = shared.clock.monotonicMs();
     this.#reader = new FrameReader(this, shared.partials);
-    this.#outbox = new Outbox(stream, clock, () => {
-      if (this.#phase === 'connected') this.#session?.pump();
+    this.flow = new Flow(shared, stream, this.#reader, (step) => this.#guard(step));
+    this.outbox = new Outbox(stream, shared.clock, shared.output, () => {
+      this.#hasRead = true;
+      if (this.connected) this.client?.session.pump();
     });
-    this.#acks = new AckQueue(
-      limits.publishesInFlightMax,
-      limits.publishBytesInFlightMax,
-      (packetId) => this.#puback(packetId),
-    );
     stream.on('data', (chunk: Buffer) => this.#read(chunk));
     stream.on('end', () => this.close('the client closed the connection'));
     stream.on('error', (error) => this.close(error.message));
@@ -85,55 +89,91 @@ export class Connection implements Link, FrameTaker {
     });
   }
 
+  get connected(): boolean {
+    return this.#phase === 'connected';
+  }
+
+  /** Who it is; undefined before its session is open. */
+  get client(): Client | undefined {
+    return this.#dialog?.client;
+  }
+
   get clientId(): string | undefined {
-    return this.#session?.clientId;
+    return this.client?.session.clientId;
   }
 
-  get roomy(): boolean {
-    return this.#outbox.bytes < this.#shared.limits.outputBytesMax;
+  /** Undefined before CONNECT. */
+  get version(): Version | undefined {
+    return this.#dialog?.version;
   }
 
-  send(packet: Buffer): void {
-    this.#outbox.send(packet);
-    this.#checkOutput();
+  get traffic(): Dialog['traffic'] {
+    return this.#dialog?.traffic ?? NO_TRAFFIC;
   }
 
-  takeOver(): void {
-    this.#shared.counters.takeovers++;
-    this.close('another connection of the same client');
+  /** When the last bytes came, of a client that is connected. */
+  get lastInMs(): number {
+    return this.#sinceMs;
+  }
+
+  /** Bytes that the client has not read, as far as we can know. */
+  get unreadBytes(): number {
+    return this.outbox.bytes;
   }
 
   /** Looks at the time: CONNECT, keep-alive, our last words. */
   tick(nowMs: number): void {
-    const { limits, counters, store } = this.#shared;
+    const { limits, counters } = this.#shared;
     const idleMs = nowMs - this.#sinceMs;
-    // A client whose window is full of refused messages sends nothing more; it sends them again when it reconnects.
-    if (this.#phase === 'connected' && this.#refusedByDisk && store.hasRoom?.() === true) {
-      return this.close('the disk takes messages again');
-    }
-    if (this.#phase === 'connecting' && idleMs >= limits.connectTimeoutMs) {
+    if (this.#phase === 'connected') this.#tickConnected(nowMs, idleMs);
+    else if (this.#phase === 'connecting' && idleMs >= limits.connectTimeoutMs) {
       counters.connectTimeouts++;
       this.close('no CONNECT in time');
-    } else if (this.#phase === 'connected' && this.#pauses !== 0) {
-      this.#sinceMs = nowMs; // It is we who do not read.
-    } else if (this.#phase === 'connected' && this.#keepAliveMs > 0) {
-      if (idleMs <= 1.5 * this.#keepAliveMs) return;
-      counters.keepAliveTimeouts++;
-      this.close('keep-alive timeout'); // [MQTT-3.1.2-24]
     } else if (this.#phase === 'closed' && idleMs >= limits.lingerMs) this.destroy();
   }
 
-  /** Closes a client whose user is gone, or has another password now. */
-  checkUser(): void {
-    if (this.#login === undefined || this.#shared.users.check(this.#login) === undefined) return;
-    this.close('its user may no longer connect');
+  #tickConnected(nowMs: number, idleMs: number): void {
+    const { counters, store } = this.#shared;
+    // A client whose window is full of refused messages sends nothing more; it sends them again when it reconnects.
+    if (this.#dialog?.isRefusedByDisk === true && store.hasRoom?.() === true)
+      return this.close('what was refused may be taken now');
+    if (this.#isHog()) {
+      counters.slowReaders++;
+      return this.close('the client does not read');
+    }
+    this.#dialog?.feed();
+    if (this.flow.paused) {
+      this.#sinceMs = nowMs; // It is we who do not read.
+      return;
+    }
+    if (idleMs >= REST_MS) this.#dialog?.rest();
+    const keepAliveMs = this.#dialog?.terms.keepAliveMs ?? 0;
+    if (keepAliveMs === 0 || idleMs <= 1.5 * keepAliveMs) return;
+    counters.keepAliveTimeouts++;
+    this.disconnect(ReasonCode.keepAliveTimeout, 'keep-alive timeout'); // [MQTT-3.1.2-22]
+  }
+
+  /** Whether it has read nothing since the last look, of so much that others have to wait. */
+  #isHog(): boolean {
+    const unread = this.outbox.bytes;
+    const isDeaf = !this.#hasRead && unread > this.#shared.output.hogBytes;
+    this.#hasRead = unread === 0;
+    return isDeaf;
+  }
+
+  /** Other users or rules are in force: closes a client that could not connect any more. */
+  renewAccess(): void {
+    const { client } = this;
+    if (client === undefined || this.#shared.logins.renew(client.admitted)) return;
+    this.disconnect(ReasonCode.notAuthorized, 'its user may no longer connect');
   }
 
   /** Reads no more, lets the answers to what was taken leave, and closes. */
   drain(): void {
-    if (this.#phase === 'connecting') return this.close('stopping');
-    this.#pause(Pause.stopping);
-    this.#closeWhenAnswered();
+    if (this.#phase === 'closed') return;
+    if (this.client === undefined) return this.close('stopping');
+    this.flow.pause(Pause.stopping);
+    this.answered();
   }
 
   destroy(): void {
@@ -141,186 +181,117 @@ export class Connection implements Link, FrameTaker {
     this.#stream.destroy();
   }
 
-  /** Ends the connection; its Will is published unless DISCONNECT took it back. With `farewell` the peer gets to read it. */
-  close(reason: string, farewell?: Buffer): void {
+  /** Ends the connection; its Will is published unless `closing` says otherwise. With `farewell` the peer gets to read it. */
+  close(reason: string, farewell?: Buffer, closing: Closing = PUBLISH_WILL): void {
     if (this.#phase === 'closed') return;
-    const { clock, log, sessions } = this.#shared;
+    const { clock, log, sessions, counters } = this.#shared;
     log.debug({ clientId: this.clientId, reason }, 'MQTT connection closed');
+    const wasConnected = this.#phase === 'connected';
     this.#phase = 'closed';
     this.#sinceMs = clock.monotonicMs();
-    this.#reader.close();
-    if (this.#session !== undefined) sessions.close(this.#session, this);
+    this.#entry?.close();
+    this.#entry = undefined;
+    const session = this.client?.session;
+    // Who never got a CONNACK leaves no Will.
+    if (session !== undefined)
+      sessions.close(
+        session,
+        this.link,
+        wasConnected && this.#mayLeaveWill() ? closing : { ...closing, ...DISCARD_WILL },
+      );
     this.#host.closed(this);
-    this.#publishWill();
-    if (farewell !== undefined) this.#outbox.send(farewell);
-    if (farewell !== undefined) this.#outbox.flush();
-    this.#outbox.close();
+    if (farewell !== undefined) {
+      if (farewell.length > 0) {
+        counters.outPackets++;
+        counters.outPacketBytes += farewell.length;
+        this.outbox.send(farewell);
+      }
+      this.outbox.flush();
+    }
+    this.outbox.close();
     if (farewell === undefined) this.#stream.destroy();
     else this.#stream.end();
-    // What still comes is read and dropped: a reset would take our last words from the peer.
-    this.#stream.resume();
+    this.flow.close();
+  }
+
+  /** It was permitted at CONNECT; the rules may have changed since. */
+  #mayLeaveWill(): boolean {
+    const { client } = this;
+    const will = client?.session.will;
+    return will === undefined || client?.access.mayPublish(will.message.subject) === true;
+  }
+
+  disconnect(reasonCode: number, reason: string): void {
+    const terms = this.connected ? this.#dialog?.terms : undefined;
+    if (terms?.version !== 5) return this.close(reason);
+    this.close(reason, disconnectPacket(reasonCode, reason, terms.packetBytesMax));
   }
 
   remainingMax(first: number): number {
-    return remainingMax(first, this.#phase !== 'connecting', this.#shared.limits);
+    return remainingMax(first, this.version, this.#shared.limits);
   }
 
   take(frame: Buffer, start: number): void {
-    const type = (frame[0] ?? 0) >> 4;
-    if (type === PacketType.publish) this.#publish(frame, start);
-    else if (type === PacketType.puback) this.#session?.puback(decodePuback(frame));
-    else if (type === PacketType.pingreq) this.send(PINGRESP);
-    else if (type === PacketType.connect) this.#connect(frame, start);
-    else this.#takeRare(frame);
+    this.#shared.counters.inPackets++;
+    if (this.#dialog !== undefined) this.#dialog.take(frame, start);
+    else if ((frame[0] ?? 0) >> 4 === PacketType.connect) this.#connect(frame, start);
   }
-
-  #takeRare(frame: Buffer): void {
-    const packet = decode(frame);
-    const session = this.#session;
-    if (packet.cmd === 'disconnect') {
-      this.#will = undefined; // [MQTT-3.14.4-3]
-      this.close('DISCONNECT', Buffer.alloc(0));
-    } else if (session !== undefined && packet.cmd === 'subscribe') {
-      this.#pause(Pause.disk);
-      subscribe(this.#shared, session, packet, this.#answer);
-    } else if (session !== undefined && packet.cmd === 'unsubscribe') {
-      this.#pause(Pause.disk);
-      unsubscribe(this.#shared, session, packet, this.#answer);
-    }
-  }
-
-  /** Sends SUBACK or UNSUBACK; those of a persistent session come when the disk has it. Then reading goes on. */
-  readonly #answer: Answer = (packet, then) => {
-    if (this.#phase !== 'connected') return;
-    if (packet === undefined) return this.close('the disk is full');
-    this.send(packet);
-    then?.();
-    this.#unpause(Pause.disk);
-    this.#closeWhenAnswered();
-  };
 
   #connect(frame: Buffer, start: number): void {
-    const { users, limits, sessions } = this.#shared;
-    const admission = admit(frame, start, users, limits);
-    if ('reason' in admission) return this.#refuse(admission.reason, admission.connack);
-    const { clientId, clean } = admission;
-    if (this.#host.admits(sessions.owned(clientId)) && (clean || !sessions.full(clientId)))
-      return this.#open(admission);
-    this.#refuse(
-      'too many connections or sessions',
-      encodeConnack(ReturnCode.serverUnavailable, false),
-    );
+    const connect = decodeConnect(frame, start);
+    const terms = termsOf(connect, this.#shared.limits);
+    this.#dialog = new Dialog(this.#shared, terms, this);
+    this.#phase = 'entering';
+    this.#host.entering(this);
+    this.flow.pause(Pause.entry);
+    this.#entry = new Entry(this.#shared, connect, terms, this);
+    this.#entry.begin();
   }
 
-  #open(admission: Admission): void {
-    const { sessions } = this.#shared;
-    this.#phase = 'admitted';
-    this.#login = admission.login;
-    const clientId = admission.clientId === '' ? sessions.newClientId() : admission.clientId;
-    this.#pause(Pause.disk);
-    const opened = sessions.open(clientId, admission.clean, this, (error) => {
-      if (this.#phase !== 'admitted') return;
-      if (error === null) return this.#welcome(admission, opened);
-      this.#refuse('the disk is full', encodeConnack(ReturnCode.serverUnavailable, false));
-    });
-    this.#session = opened.session;
-    if (!opened.written) this.#welcome(admission, opened);
+  admits(instead: boolean): boolean {
+    return this.#host.admits(instead);
   }
 
-  #welcome({ keepAliveMs, will }: Admission, { session, present }: Opened): void {
+  /** From CONNECT on. */
+  get link(): Link {
+    assert(this.#dialog !== undefined, 'a connection has a link from CONNECT on');
+    return this.#dialog;
+  }
+
+  entered(client: Client): void {
+    this.#dialog?.entered(client);
+  }
+
+  welcome(connack: Buffer): void {
     this.#shared.counters.connects++;
     this.#phase = 'connected';
+    this.#entry = undefined;
     this.#sinceMs = this.#shared.clock.monotonicMs();
-    this.#keepAliveMs = keepAliveMs;
-    this.#will = will;
     this.#host.connected(this);
-    this.send(encodeConnack(ReturnCode.accepted, present));
-    session.start();
-    this.#unpause(Pause.disk);
-    this.#closeWhenAnswered();
+    this.#dialog?.send(connack);
+    this.#dialog?.start();
+    this.flow.unpause(Pause.entry);
+    this.answered();
   }
 
-  #refuse(reason: string, connack: Buffer): void {
+  refuse(
+    { reasonCode, reason }: Refusal,
+    client: { clientId: string; user: string | undefined },
+  ): void {
     this.#shared.counters.connectsRefused++;
-    this.#shared.warn(`an MQTT client was refused: ${reason}`, {});
-    this.close(reason, connack);
-  }
-
-  #publish(frame: Buffer, start: number): void {
-    const { topic, packetId, qos, retain, data } = decodePublish(frame, start);
-    const { counters, publisher, subjects, window } = this.#shared;
-    counters.inMsgs++;
-    counters.inBytes += data.length;
-    const subject = subjects.get(topic);
-    if (isReserved(subject)) return this.#dropReserved(topic, packetId);
-    const message = { subject, data };
-    if (qos === 0) {
-      if (publisher.publish(message, retain) !== 'stored') counters.unroutedMsgs++;
-      return;
-    }
-    const slot = this.#acks.open(packetId, data.length);
-    window.open(data.length);
-    const routed = publisher.publishAcknowledged(message, retain, (error) => {
-      window.settle(data.length);
-      this.#settle(slot, error);
-    });
-    if (routed !== 'stored') counters.unroutedMsgs++;
-    if (this.#acks.full) this.#pause(Pause.window);
-    this.#yieldToOthers();
-  }
-
-  /** Takes nothing more while all clients together wait for too much. */
-  #yieldToOthers(): void {
-    const { window } = this.#shared;
-    if (!window.full || (this.#pauses & Pause.total) !== 0) return;
-    this.#pause(Pause.total);
-    window.wait(() => this.#unpause(Pause.total));
-  }
-
-  /**
-   * A topic of the system's. [MQTT-3.3.5-2] leaves a positive answer or closing; closing would meet the same message
-   * again after each reconnect, and everything behind it would wait for ever.
-   */
-  #dropReserved(topic: string, packetId: number): void {
-    this.#shared.counters.notPermittedMsgs++;
-    this.#shared.warn('MQTT messages to a reserved topic are dropped', {
-      clientId: this.clientId,
-      topic,
-    });
-    if (packetId !== 0) this.#acks.settle(this.#acks.open(packetId, 0), true);
-  }
-
-  #settle(slot: number, error: Error | null): void {
-    if (error !== null) {
-      this.#shared.counters.refusedMsgs++;
-      // 3.1.1 has no negative answer. Without PUBACK the client keeps the message and sends it again when it reconnects.
-      const { clientId } = this;
-      this.#shared.warn('MQTT messages were refused and get no PUBACK', { clientId, err: error });
-      this.#refusedByDisk ||= !isStreamLimit(error);
-    }
-    this.#acks.settle(slot, error === null);
-    if (this.#acks.roomy) this.#unpause(Pause.window);
-    this.#closeWhenAnswered();
-  }
-
-  #puback(packetId: number): void {
-    if (this.#phase === 'closed') return;
-    this.#shared.counters.pubacks++;
-    this.#outbox.puback(packetId);
-    this.#checkOutput();
-  }
-
-  #publishWill(): void {
-    const will = this.#will;
-    this.#will = undefined;
-    if (will !== undefined) this.#shared.publisher.publishWill(will, this.clientId);
+    const fields = { ...client, ip: this.peer.ip };
+    this.#shared.warn(`an MQTT client was refused: ${reason}`, fields);
+    const terms = this.#dialog?.terms;
+    if (terms === undefined) return this.close(reason);
+    this.close(reason, refusalPacket(terms.version, reasonCode, reason, terms.packetBytesMax));
   }
 
   #read(chunk: Buffer): void {
     if (this.#phase === 'closed') return;
+    this.#shared.counters.inPacketBytes += chunk.length;
     if (this.#phase === 'connected') {
       this.#sinceMs = this.#shared.clock.monotonicMs();
-      this.#yieldToOthers();
+      this.flow.yieldToOthers();
     }
     this.#guard(() => this.#reader.read(chunk));
   }
@@ -330,51 +301,51 @@ export class Connection implements Link, FrameTaker {
     try {
       step();
     } catch (error) {
-      if (!(error instanceof ProtocolError || error instanceof TopicError)) throw error;
+      const reasonCode = faultOf(error);
+      if (reasonCode === undefined || !(error instanceof Error)) throw error;
       this.#shared.counters.protocolErrors++;
       const { clientId } = this;
+      const { ip } = this.peer;
+      const reason = error.message;
       this.#shared.warn('an MQTT client broke the protocol and was closed', {
         clientId,
-        reason: error.message,
+        ip,
+        reason,
       });
-      this.close(error.message);
+      if (this.connected) this.disconnect(reasonCode, reason);
+      else this.close(reason, this.#answerToFault(error, reasonCode));
     }
   }
 
-  #pause(reason: number): void {
-    this.#pauses |= reason;
-    this.#reader.pause();
-    this.#stream.pause();
+  /** The CONNACK for a CONNECT that is at fault, where there is one. */
+  #answerToFault(error: Error, reasonCode: number): Buffer | undefined {
+    const isOfPacket = error instanceof ProtocolError;
+    const version = isOfPacket ? error.connackVersion : this.version;
+    if (version === undefined || (version !== 5 && !isOfPacket)) return undefined;
+    const packetBytesMax = this.#dialog?.terms.packetBytesMax ?? Infinity;
+    return refusalPacket(version, reasonCode, error.message, packetBytesMax);
   }
 
-  #unpause(reason: number): void {
-    if ((this.#pauses & reason) === 0) return;
-    this.#pauses &= ~reason;
-    if (this.#pauses !== 0) return;
-    // In a turn of its own: this may be a callback of the disk, no place to publish from.
-    this.#shared.clock.soon(() => {
-      if (this.#phase === 'closed') return;
-      if (this.#pauses === 0) this.#yieldToOthers();
-      if (this.#pauses !== 0) return;
-      this.#guard(() => this.#reader.resume());
-      if (this.#pauses === 0) this.#stream.resume();
-    });
-  }
-
-  /** A client that reads nothing at all is closed, in a turn of its own. */
-  #checkOutput(): void {
-    if (this.#cut || this.#outbox.bytes <= this.#shared.limits.outputBytesCut) return;
+  sent(bytes: number): void {
+    const { counters, limits } = this.#shared;
+    counters.outPackets++;
+    counters.outPacketBytes += bytes;
+    if (this.#cut || this.outbox.bytes <= limits.outputBytesCut) return;
     this.#cut = true;
+    // In a turn of its own: this may be the middle of a session's work.
     this.#shared.clock.soon(() => {
       if (this.#phase === 'closed') return;
-      this.#shared.counters.slowReaders++;
+      counters.slowReaders++;
       this.close('the client does not read');
     });
   }
 
-  #closeWhenAnswered(): void {
-    const stopping = (this.#pauses & Pause.stopping) !== 0;
-    if (!stopping || (this.#pauses & Pause.disk) !== 0 || this.#acks.waiting > 0) return;
-    this.close('stopping', Buffer.alloc(0));
+  /** Closes a connection that is to end, once nothing is owed to its client. */
+  answered(): void {
+    if (!this.flow.has(Pause.stopping) || this.flow.has(Pause.entry | Pause.disk)) return;
+    if ((this.#dialog?.waiting ?? 0) > 0 || this.#phase === 'closed') return;
+    if (this.version === 5)
+      this.disconnect(ReasonCode.serverShuttingDown, 'the server is stopping');
+    else this.close('stopping', NOTHING);
   }
 }

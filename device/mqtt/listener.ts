@@ -1,21 +1,24 @@
-// The MQTT listener: accepts sockets and bounds them. A socket that has not sent its CONNECT costs little and lives
-// shortly; when too many wait, the oldest goes: whoever means it sends CONNECT at once. Relies on `connection.ts` for
-// everything a client says.
+// The MQTT listener: takes clients from its doors and bounds them. A socket that has not sent its CONNECT costs little and
+// lives shortly; when too many wait, the oldest goes: whoever means it sends CONNECT at once. Relies on `connection.ts` for
+// everything a client says, and on `access/doors.ts` for how it comes in.
 
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { assert } from '../../src/assert.ts';
 import { every, type Cancel } from '../../src/clock.ts';
+import { Doors } from './access/doors.ts';
+import type { LoginOptions } from './access/logins.ts';
+import type { Peer } from './access/types.ts';
 import type { MqttDeps } from './base.ts';
 import { Connection, type Host } from './connection.ts';
-import type { MqttUser } from './connect.ts';
+import { clientView, type ClientView } from './client-view.ts';
 import type { MqttCounters } from './counters.ts';
+import type { SessionView } from './session/session-view.ts';
 import { createShared, type MqttOptions, type Shared } from './shared.ts';
+import type { SysFigures } from './sys-topics.ts';
 
-/** How often the connections' deadlines are looked at, while there are any. */
+/** How often the deadlines of connections and sessions are looked at. */
 const TICK_MS = 500;
-/** Notices a peer that vanished although its keep-alive is 0. */
-const TCP_KEEP_ALIVE_MS = 60_000;
 
 export interface MqttStats extends MqttCounters {
   connections: number;
@@ -24,6 +27,9 @@ export interface MqttStats extends MqttCounters {
   /** Sessions, clean and persistent, connected and away. */
   sessions: number;
   subscriptions: number;
+  sharedSubscriptions: number;
+  /** Messages at QoS 1 and 2 for clients that have not acknowledged them. */
+  queuedMessages: number;
   /** Queued bytes of persistent sessions on the disk, and of all in memory. */
   queuedBytes: number;
   memoryBytes: number;
@@ -39,9 +45,12 @@ export class MqttListener implements Host {
   readonly #options: MqttOptions;
   readonly #shared: Shared;
   readonly #halfOpen = new Set<Connection>();
+  /** They wait for a password to be hashed (256 at most) or for the disk; counted as connections then. */
+  readonly #entering = new Set<Connection>();
   readonly #connected = new Set<Connection>();
   readonly #closing = new Set<Connection>();
-  #server: Server | undefined;
+  readonly #doors: Doors;
+  #lastId = 0;
   #cancelTick: Cancel | undefined;
   #loaded = false;
   #stopped: Promise<void> | undefined;
@@ -49,8 +58,10 @@ export class MqttListener implements Host {
 
   constructor(options: MqttOptions, deps: MqttDeps) {
     this.#options = options;
-    this.#assertGuarded(options.users ?? [], options.allowAnonymous);
-    this.#shared = createShared(options, deps);
+    this.#shared = createShared({ ...options, ...this.#logins(options) }, deps, () =>
+      this.#figures(),
+    );
+    this.#doors = new Doors(options, (stream, peer) => this.accept(stream, peer), this.#shared);
   }
 
   /** Totals since start. */
@@ -60,8 +71,29 @@ export class MqttListener implements Host {
 
   /** Where it listens; undefined before `start`. */
   get address(): AddressInfo | undefined {
-    const address = this.#server?.address();
-    return typeof address === 'object' && address !== null ? address : undefined;
+    return this.#doors.address;
+  }
+
+  /** Where TLS and WebSocket are spoken; undefined without them. */
+  get tlsAddress(): AddressInfo | undefined {
+    return this.#doors.tlsAddress;
+  }
+
+  get websocketAddress(): AddressInfo | undefined {
+    return this.#doors.websocketAddress;
+  }
+
+  /** Who is connected, in the order in which they came. */
+  *clients(): Iterable<ClientView> {
+    for (const connection of this.#connected) {
+      const view = clientView(connection);
+      if (view !== undefined) yield view;
+    }
+  }
+
+  /** All sessions, also of clients that are away. */
+  sessions(): Iterable<SessionView> {
+    return this.#shared.sessions.views();
   }
 
   /** Counters and present state, for /varz. */
@@ -72,67 +104,71 @@ export class MqttListener implements Host {
       connections: this.#connected.size,
       halfOpen: this.#halfOpen.size,
       ...sessions.stats,
-      retained: retained.count,
+      retained: retained.stored,
       retainedBytes: retained.bytes,
       publishesInFlight: window.messages,
       partialBytes: partials.used,
     };
   }
 
-  /** Brings back sessions and retained messages: from now on they receive. `start` does it; once. */
+  /**
+   * Brings back sessions, retained messages and Wills: from now on they receive, expire and are published. `start` does it;
+   * once.
+   */
   load(): void {
     if (this.#loaded) return;
     this.#loaded = true;
-    this.#shared.retained.load();
-    this.#shared.sessions.load();
+    const { retained, sessions, wills, clock } = this.#shared;
+    retained.load();
+    sessions.load();
+    wills.load();
+    this.#shared.sys.start();
+    this.#cancelTick = every(clock, TICK_MS, () => this.#tick());
   }
 
-  /** Loads, binds and accepts. Rejects with the system's error when the address cannot be had. */
+  /** Loads, binds and accepts. Rejects with the system's error when an address cannot be had, or a CertificateError. */
   async start(): Promise<void> {
     this.load();
-    const server = createServer(
-      { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS },
-      (socket) => this.accept(socket),
-    );
-    this.#server = server;
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(this.#options.listen, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    });
-    // Out of file descriptors, mostly: the connections that are there go on.
-    server.on('error', (error) =>
-      this.#shared.warn('the MQTT listener cannot accept', { err: error }),
-    );
+    await this.#doors.start();
   }
 
-  #assertGuarded(users: readonly MqttUser[], allowAnonymous: boolean): void {
-    const open = allowAnonymous || users.length > 0;
-    assert(
-      open || isLoopback(this.#options.listen.host),
-      'an MQTT listener off loopback needs users',
-    );
+  /**
+   * Reads the certificates again. The result puts them in force, and tells whether they are others; nobody is disconnected.
+   * Throws a CertificateError when they cannot be used.
+   */
+  prepareTls(): () => boolean {
+    return this.#doors.prepareTls();
   }
 
-  /** Others may connect from now on. Clients that could not connect any more are closed; the others notice nothing. */
-  admitOnly(users: readonly MqttUser[], allowAnonymous: boolean): void {
-    this.#assertGuarded(users, allowAnonymous);
-    this.#shared.users.replace(users, allowAnonymous);
-    for (const connection of [...this.#halfOpen, ...this.#connected]) connection.checkUser();
+  /** Where only this machine can come in, nobody needs to be known. */
+  #logins(options: LoginOptions): LoginOptions {
+    const { users = [], allowAnonymous, userFromCertificate } = options;
+    if (allowAnonymous || userFromCertificate === true || users.length > 0) return options;
+    const { listen, tls, websocket } = this.#options;
+    const hosts = [listen.host, tls?.listen?.host, websocket?.listen.host];
+    const local = hosts.every((host) => host === undefined || isLoopback(host));
+    assert(local, 'an MQTT listener off loopback needs users');
+    return { ...options, allowAnonymous: true };
+  }
+
+  /**
+   * Others may connect from now on, or do other things. Clients that could not connect any more are closed; the others
+   * notice nothing.
+   */
+  admitOnly(options: LoginOptions): void {
+    this.#shared.logins.replace(this.#logins(options));
+    for (const connection of [...this.#entering, ...this.#connected]) connection.renewAccess();
   }
 
   /** Serves one client on `stream`. */
-  accept(stream: Duplex): void {
+  accept(stream: Duplex, peer: Peer): void {
     assert(this.#loaded, 'an MQTT client before the sessions were loaded');
     if (this.#stopped !== undefined) {
       stream.destroy();
       return;
     }
     this.#makeRoom();
-    this.#halfOpen.add(new Connection(stream, this.#shared, this));
-    this.#cancelTick ??= every(this.#shared.clock, TICK_MS, () => this.#tick());
+    this.#halfOpen.add(new Connection(stream, peer, this.#shared, this));
   }
 
   /**
@@ -145,30 +181,52 @@ export class MqttListener implements Host {
   }
 
   admits(instead: boolean): boolean {
-    return instead || this.#connected.size < this.#shared.limits.connectionsMax;
+    const others = this.#entering.size - 1 + this.#connected.size;
+    return instead || others < this.#shared.limits.connectionsMax;
+  }
+
+  entering(connection: Connection): void {
+    this.#halfOpen.delete(connection);
+    this.#entering.add(connection);
   }
 
   connected(connection: Connection): void {
-    this.#halfOpen.delete(connection);
+    this.#entering.delete(connection);
+    connection.id = ++this.#lastId;
     this.#connected.add(connection);
   }
 
   closed(connection: Connection): void {
     this.#halfOpen.delete(connection);
+    this.#entering.delete(connection);
     this.#connected.delete(connection);
     this.#closing.add(connection);
   }
 
   gone(connection: Connection): void {
     this.#closing.delete(connection);
-    if (this.#open() > 0) return;
-    this.#cancelTick?.();
-    this.#cancelTick = undefined;
-    this.#allGone?.();
+    if (this.#open() === 0) this.#allGone?.();
+  }
+
+  #figures(): SysFigures {
+    const stats = this.stats();
+    const droppedMsgs =
+      stats.droppedSlowMsgs +
+      stats.droppedQueueMsgs +
+      stats.droppedRefusedMsgs +
+      stats.droppedExpiredMsgs +
+      stats.droppedLargeMsgs +
+      stats.droppedForbiddenMsgs +
+      stats.sharedDroppedMsgs;
+    return { ...stats, droppedMsgs, diskFull: this.#shared.store.hasRoom?.() === false };
+  }
+
+  get #all(): readonly ReadonlySet<Connection>[] {
+    return [this.#halfOpen, this.#entering, this.#connected, this.#closing];
   }
 
   #open(): number {
-    return this.#halfOpen.size + this.#connected.size + this.#closing.size;
+    return this.#all.reduce((sum, { size }) => sum + size, 0);
   }
 
   /** Closes the oldest where too many have not connected, or are not done with closing. */
@@ -189,13 +247,14 @@ export class MqttListener implements Host {
 
   #tick(): void {
     const nowMs = this.#shared.clock.monotonicMs();
-    for (const connections of [this.#halfOpen, this.#connected, this.#closing])
+    for (const connections of this.#all)
       for (const connection of connections) connection.tick(nowMs);
+    this.#shared.sessions.tick();
   }
 
   async #stop(graceMs: number): Promise<void> {
     const { clock, gate } = this.#shared;
-    const closed = this.#closeServer();
+    const closed = this.#doors.stop();
     let cancelLate: Cancel = () => undefined;
     const late = new Promise<void>((resolve) => {
       cancelLate = clock.after(graceMs, resolve);
@@ -204,10 +263,9 @@ export class MqttListener implements Host {
       this.#allGone = resolve;
       if (this.#open() === 0) resolve();
     });
-    for (const connection of [...this.#halfOpen, ...this.#connected]) connection.drain();
+    for (const connections of this.#all) for (const connection of connections) connection.drain();
     await Promise.race([gone, late]);
-    for (const connection of [...this.#halfOpen, ...this.#connected, ...this.#closing])
-      connection.destroy();
+    for (const connections of this.#all) for (const connection of connections) connection.destroy();
     // The Wills that were just published, too.
     const settled = new Promise<void>((resolve) => {
       gate.after(() => resolve());
@@ -217,14 +275,7 @@ export class MqttListener implements Host {
     cancelLate();
     this.#cancelTick?.();
     this.#cancelTick = undefined;
-  }
-
-  #closeServer(): Promise<void> {
-    const server = this.#server;
-    if (server === undefined) return Promise.resolve();
-    return new Promise((resolve) => {
-      server.close(() => resolve());
-    });
+    this.#shared.sys.stop();
   }
 }
 

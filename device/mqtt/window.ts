@@ -1,17 +1,25 @@
 // The PUBLISHes of all clients that wait for the disk, together. Each client has a window of its own (acks.ts); this one
 // keeps a hundred of them from filling the store's, which would refuse, and a refused PUBLISH is not repeated by an MQTT
-// client before it reconnects. Pushing back costs nothing but time.
+// client before it reconnects. Pushing back costs nothing but time. QoS 0 messages that are stored or retained count too:
+// nobody waits for them, and one client that pours them out would fill the store alone, and lose what it sends.
+
+import type { DurableGate } from './tables.ts';
 
 export class PublishWindow {
   readonly #messagesMax: number;
   readonly #bytesMax: number;
+  readonly #gate: DurableGate;
   #waiting: (() => void)[] = [];
   #messages = 0;
   #bytes = 0;
+  /** Unanswered ones of this turn. */
+  #poured = 0;
+  #pouredBytes = 0;
 
-  constructor(messagesMax: number, bytesMax: number) {
+  constructor(messagesMax: number, bytesMax: number, gate: DurableGate) {
     this.#messagesMax = messagesMax;
     this.#bytesMax = bytesMax;
+    this.#gate = gate;
   }
 
   get messages(): number {
@@ -28,9 +36,29 @@ export class PublishWindow {
     this.#bytes += bytes;
   }
 
-  /** One is answered. When half of the room is free again, all who wait are told. */
+  /** One that nobody waits for takes its room until the disk has answered about this turn. */
+  pour(bytes: number): void {
+    if (this.#poured++ === 0) this.#gate.join(() => this.#seal());
+    this.#pouredBytes += bytes;
+    this.open(bytes);
+  }
+
+  /** One is answered. */
   settle(bytes: number): void {
-    this.#messages--;
+    this.#give(1, bytes);
+  }
+
+  #seal(): () => void {
+    const messages = this.#poured;
+    const bytes = this.#pouredBytes;
+    this.#poured = 0;
+    this.#pouredBytes = 0;
+    return () => this.#give(messages, bytes);
+  }
+
+  /** When half of the room is free again, all who wait are told. */
+  #give(messages: number, bytes: number): void {
+    this.#messages -= messages;
     this.#bytes -= bytes;
     if (this.#waiting.length === 0) return;
     if (this.#messages * 2 > this.#messagesMax || this.#bytes * 2 > this.#bytesMax) return;

@@ -1,11 +1,11 @@
 // A broker that does exactly what a test wants, at the far end of a source: packets are sent and expected one by one. The
 // source is the real one, its stream answers as told, its clock is the test's.
 
-import { parser, type Packet } from 'mqtt-packet';
+import { parser, type IPublishPacket, type Packet } from 'mqtt-packet';
 import { duplexPair, type Duplex } from 'node:stream';
-import { encode, type Version } from '../../device/mqtt/packets.ts';
-import type { SourceConfig } from '../../device/mqtt/source-config.ts';
-import { MqttSource } from '../../device/mqtt/source.ts';
+import { encode, type Version } from '../../device/mqtt/wire/client-packets.ts';
+import type { SourceConfig } from '../../device/mqtt/source/source-config.ts';
+import { MqttSource } from '../../device/mqtt/source/source.ts';
 import { Broker } from '../../src/broker.ts';
 import { readLog, ScriptedStream } from '../device/serial/setup.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -29,6 +29,13 @@ export function sourceConfig(config: Partial<SourceConfig> = {}): SourceConfig {
     keepAliveMs: 15_000,
     ...config,
   };
+}
+
+export interface PublishOptions {
+  readonly dup?: boolean;
+  readonly retain?: boolean;
+  /** MQTT 5.0 only. */
+  readonly properties?: NonNullable<IPublishPacket['properties']>;
 }
 
 /** The broker's end of one connection. */
@@ -97,9 +104,16 @@ export class BrokerEnd {
     topic: string,
     data: string | Buffer,
     messageId: number,
-    { dup = false, retain = false } = {},
+    { dup = false, retain = false, properties }: PublishOptions = {},
   ): void {
-    const packet = { cmd: 'publish', topic, payload: data, dup, retain } as const;
+    const packet = {
+      cmd: 'publish',
+      topic,
+      payload: data,
+      dup,
+      retain,
+      ...(properties === undefined ? {} : { properties }),
+    } as const;
     this.send(messageId === 0 ? { ...packet, qos: 0 } : { ...packet, qos: 1, messageId });
   }
 

@@ -11,39 +11,64 @@ export class TestClient {
   readonly bytes: Buffer[] = [];
   readonly #idle: () => Promise<void>;
   closed = false;
+  /** What comes is kept as bytes only. */
+  deaf = false;
+  /** The protocol level that is spoken: that of the last `connect`. */
+  version: 3 | 4 | 5 = 4;
 
   /** `idle` lets the other side work. */
   constructor(stream: Duplex, idle: () => Promise<void>) {
     this.stream = stream;
     this.#idle = idle;
-    const reader = parser({ protocolVersion: 4 });
-    reader.on('packet', (packet: Received) => this.received.push(packet));
+    let reader = this.#parser();
+    let version = this.version;
     stream.on('data', (chunk: Buffer) => {
       this.bytes.push(chunk);
-      reader.parse(chunk);
+      if (version !== this.version) reader = this.#parser();
+      version = this.version;
+      if (!this.deaf) reader.parse(chunk);
     });
     stream.on('error', () => undefined);
     stream.on('end', () => (this.closed = true));
     stream.on('close', () => (this.closed = true));
   }
 
+  #parser(): ReturnType<typeof parser> {
+    const reader = parser({ protocolVersion: this.version });
+    reader.on('packet', (packet: Received) => this.received.push(packet));
+    return reader;
+  }
+
   send(...packets: Packet[]): void {
-    this.write(Buffer.concat(packets.map((packet) => generate(packet))));
+    const options = { protocolVersion: this.version };
+    this.write(Buffer.concat(packets.map((packet) => generate(packet, options))));
   }
 
   write(bytes: Buffer): void {
     if (!this.stream.destroyed && !this.stream.writableEnded) this.stream.write(bytes);
   }
 
+  /** CONNECT, whose answer may take its time. */
+  connectLater(options: Partial<IConnectPacket> = {}): void {
+    const { protocolVersion = 4 } = options;
+    this.version = protocolVersion === 5 ? 5 : protocolVersion === 3 ? 3 : 4;
+    this.send(connectPacket(options));
+  }
+
   /** CONNECT, and its CONNACK. */
   async connect(options: Partial<IConnectPacket> = {}): Promise<Received & { cmd: 'connack' }> {
-    this.send(connectPacket(options));
+    this.connectLater(options);
     return this.expect('connack');
   }
 
   /** QoS 1. */
   publish(topic: string, data: string | Buffer, messageId: number, retain = false): void {
     this.send({ cmd: 'publish', topic, payload: data, qos: 1, messageId, dup: false, retain });
+  }
+
+  /** QoS 2, as far as PUBLISH. */
+  publishTwo(topic: string, data: string | Buffer, messageId: number, dup = false): void {
+    this.send({ cmd: 'publish', topic, payload: data, qos: 2, messageId, dup, retain: false });
   }
 
   /** QoS 0. */
@@ -62,6 +87,18 @@ export class TestClient {
 
   puback(messageId: number): void {
     this.send({ cmd: 'puback', messageId });
+  }
+
+  pubrel(messageId: number): void {
+    this.send({ cmd: 'pubrel', messageId });
+  }
+
+  pubrec(messageId: number): void {
+    this.send({ cmd: 'pubrec', messageId });
+  }
+
+  pubcomp(messageId: number): void {
+    this.send({ cmd: 'pubcomp', messageId });
   }
 
   /** Takes the next packet of this kind out of what was received, waiting for it. */

@@ -2,6 +2,7 @@
 
 import { pino } from 'pino';
 import { duplexPair } from 'node:stream';
+import type { Peer } from '../../device/mqtt/access/types.ts';
 import type { MqttLimits } from '../../device/mqtt/limits.ts';
 import { MqttListener } from '../../device/mqtt/listener.ts';
 import type { MqttOptions } from '../../device/mqtt/shared.ts';
@@ -10,6 +11,15 @@ import type { Message, Receipt } from '../../src/message.ts';
 import { FakeClock } from './fake-clock.ts';
 import { TestClient } from './mqtt-client.ts';
 import { MemoryStore } from './mqtt-store.ts';
+
+/** Where a client is that comes over a pair of streams: on this machine. */
+export const LOCAL_PEER: Peer = {
+  ip: '127.0.0.1',
+  port: 40_000,
+  door: 'tcp',
+  local: true,
+  tls: false,
+};
 
 /** A stream that takes what comes and answers when told. */
 export class FakeStream {
@@ -72,9 +82,9 @@ export class Gateway implements Disposable {
   }
 
   /** A new client on a fresh pair of streams. */
-  client(): TestClient {
+  client(peer: Partial<Peer> = {}): TestClient {
     const [near, far] = duplexPair();
-    this.listener.accept(near);
+    this.listener.accept(near, { ...LOCAL_PEER, ...peer });
     const client = new TestClient(far, this.idle);
     this.clients.push(client);
     return client;

@@ -2,8 +2,10 @@ import { duplexPair } from 'node:stream';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { MqttListener } from '../../../device/mqtt/listener.ts';
+import { mqttStore } from '../../../src/mqtt-store.ts';
 import { GatewayStore } from '../../support/gateway-store.ts';
 import { TestClient } from '../../support/mqtt-client.ts';
+import { LOCAL_PEER } from '../../support/mqtt-gateway.ts';
 
 const ROUNDS = 15;
 const BURST = 100;
@@ -12,19 +14,15 @@ test('on a real database that becomes full, every message with a PUBACK is in th
   await using gateway = new GatewayStore();
   await gateway.open();
   const { jetstream, broker, clock } = gateway;
-  const queue = jetstream.table('mqtt.queue');
+  const store = mqttStore(jetstream);
+  const { queue } = store;
   const mqtt = new MqttListener(
     { listen: { host: '127.0.0.1', port: 0 }, allowAnonymous: true },
     {
       broker,
       clock,
       log: pino({ level: 'silent' }),
-      store: {
-        sessions: jetstream.table('mqtt.sessions'),
-        queue,
-        retained: jetstream.table('mqtt.retained'),
-        whenDurable: (done) => jetstream.store.whenDurable(done),
-      },
+      store,
     },
   );
   mqtt.load();
@@ -37,7 +35,7 @@ test('on a real database that becomes full, every message with a PUBACK is in th
   };
   const client = (): TestClient => {
     const [near, far] = duplexPair();
-    mqtt.accept(near);
+    mqtt.accept(near, LOCAL_PEER);
     return new TestClient(far, idle);
   };
   const away = client();

@@ -38,15 +38,91 @@ const packets: Packet[] = [
   { cmd: 'disconnect' },
   { cmd: 'suback', messageId: 7, granted: [1] },
 ];
-const valid = packets.map((packet) => generate(packet));
-const harmless = [3, 4, 4, 6, 7, 8, 10].map((i) => valid[i]!);
+/** The same in 5.0, with properties. */
+const packets5: Packet[] = [
+  connectPacket({
+    clientId: 'fuzz',
+    protocolVersion: 5,
+    properties: { receiveMaximum: 3, topicAliasMaximum: 4, maximumPacketSize: 300 },
+  }),
+  connectPacket({
+    clientId: 'fuzz',
+    protocolVersion: 5,
+    clean: false,
+    properties: { sessionExpiryInterval: 60, requestProblemInformation: false },
+  }),
+  connectPacket({
+    clientId: 'fuzz',
+    protocolVersion: 5,
+    will: {
+      topic: 'w',
+      payload: Buffer.from('gone'),
+      qos: 2,
+      retain: true,
+      properties: { willDelayInterval: 1, messageExpiryInterval: 5 },
+    },
+  }),
+  {
+    cmd: 'publish',
+    topic: 'f/a',
+    payload: 'x',
+    qos: 1,
+    messageId: 5,
+    dup: false,
+    retain: true,
+    properties: { topicAlias: 1, messageExpiryInterval: 3, userProperties: { a: 'b' } },
+  },
+  {
+    cmd: 'publish',
+    topic: '',
+    payload: 'x',
+    qos: 0,
+    dup: false,
+    retain: false,
+    properties: { topicAlias: 1 },
+  },
+  { cmd: 'publish', topic: 'f/b', payload: 'x', qos: 2, messageId: 6, dup: false, retain: false },
+  {
+    cmd: 'subscribe',
+    messageId: 7,
+    properties: { subscriptionIdentifier: 9 },
+    subscriptions: [
+      { topic: 'f/#', qos: 2, nl: true, rap: true, rh: 1 },
+      { topic: '$share/g/+/b', qos: 1 },
+    ],
+  },
+  { cmd: 'unsubscribe', messageId: 8, unsubscriptions: ['f/#', '$share/g/+/b'] },
+  { cmd: 'puback', messageId: 1, reasonCode: 0x80 },
+  { cmd: 'pubrec', messageId: 1, reasonCode: 0 },
+  { cmd: 'pubcomp', messageId: 1, reasonCode: 0 },
+  { cmd: 'pubrel', messageId: 6, reasonCode: 0, properties: { reasonString: 'why' } },
+  { cmd: 'pingreq' },
+  { cmd: 'disconnect', reasonCode: 4, properties: { sessionExpiryInterval: 5 } },
+  { cmd: 'auth', reasonCode: 0x18, properties: { authenticationMethod: 'x' } },
+];
+
+interface Kit {
+  readonly connects: readonly Buffer[];
+  readonly valid: readonly Buffer[];
+  readonly harmless: readonly Buffer[];
+}
+
+function kit(from: readonly Packet[], protocolVersion: 4 | 5, harmless: readonly number[]): Kit {
+  const valid = from.map((packet) => generate(packet, { protocolVersion }));
+  return { connects: valid.slice(0, 3), valid, harmless: harmless.map((i) => valid[i]!) };
+}
+
+const KITS: Readonly<Record<4 | 5, Kit>> = {
+  4: kit(packets, 4, [3, 4, 4, 5, 6, 7, 8, 9, 10]),
+  5: kit(packets5, 5, [3, 3, 4, 5, 6, 7, 9, 10, 11, 12]),
+};
 
 function pick<T>(random: Random, from: readonly T[]): T {
   return from[randomInt(random, from.length)]!;
 }
 
 /** Random bytes, a valid packet, or a valid one with something done to it. */
-function piece(random: Random): Buffer {
+function piece(random: Random, { valid, harmless }: Kit): Buffer {
   // Mostly what does not end the connection by itself.
   const packet = Buffer.from(pick(random, randomInt(random, 10) === 0 ? valid : harmless));
   switch (randomInt(random, 14)) {
@@ -86,9 +162,11 @@ test.each(SEEDS)('seed %i', async (seed) => {
   let answers = 0;
   for (let round = 0; round < ROUNDS; round++) {
     const client = gateway.client();
-    if (randomInt(random, 8) > 0) client.write(pick(random, valid.slice(0, 3)));
+    client.deaf = true;
+    const tools = KITS[randomInt(random, 2) === 0 ? 4 : 5];
+    if (randomInt(random, 8) > 0) client.write(pick(random, tools.connects));
     for (let i = 0; i < 1 + randomInt(random, 12); i++) {
-      const bytes = piece(random);
+      const bytes = piece(random, tools);
       const at = randomInt(random, bytes.length + 1);
       client.write(bytes.subarray(0, at));
       if (randomInt(random, 3) === 0) await gateway.idle();
@@ -115,5 +193,6 @@ test.each(SEEDS)('seed %i', async (seed) => {
   expect(stats.connects).toBeGreaterThan(ROUNDS / 4);
   expect(stats.inMsgs).toBeGreaterThan(100);
   expect(stats.pubacks).toBeGreaterThan(50);
+  expect(stats.pubrecs).toBeGreaterThan(20);
   expect(stats.wills).toBeGreaterThan(20);
 });

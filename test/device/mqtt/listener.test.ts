@@ -184,20 +184,19 @@ test('a refused client that never closes its side is cut off after a moment', as
   const old = gateway.client();
   old.write(Buffer.from('100c00044d51545406020000000000', 'hex').subarray(0, 14));
   await old.expectClosed();
-  expect(Buffer.concat(old.bytes).toString('hex')).toBe('20020001');
+  expect(Buffer.concat(old.bytes).toString('hex')).toMatch(/^20..0084/);
   gateway.clock.advance(2000);
   await gateway.settle();
   expect(old.stream.destroyed || old.stream.readableEnded).toBe(true);
   expect(gateway.listener.stats()).toMatchObject({ connections: 1, halfOpen: 0 });
 });
 
-test('nothing ticks while nobody is connected', async () => {
+test('nothing ticks any more after stop', async () => {
   using gateway = new Gateway();
-  expect(gateway.clock.nextDueMs()).toBeUndefined();
-  const client = gateway.client();
-  await client.connect();
   expect(gateway.clock.nextDueMs()).toBeDefined();
-  client.stream.destroy();
-  await gateway.settle();
+  let stopped = false;
+  void gateway.listener.stop(1000).then(() => (stopped = true));
+  for (let round = 0; round < 100 && !stopped; round++) await gateway.idle();
+  expect(stopped).toBe(true);
   expect(gateway.clock.nextDueMs()).toBeUndefined();
 });

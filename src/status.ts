@@ -4,7 +4,9 @@ import type { Health, HealthProblem } from './monitor/health.ts';
 import type { JszInput, StreamSnapshot } from './monitor/jsz.ts';
 import type { ProcessUsage } from './monitor/process-usage.ts';
 import type { VarzInput } from './monitor/varz.ts';
-import type { ConnzInput } from './monitor/connz.ts';
+import type { ConnzClient, ConnzInput } from './monitor/connz.ts';
+import type { MetricsInput } from './monitor/metrics.ts';
+import type { MqttzInput, MqttzSession } from './monitor/mqttz.ts';
 import type { SubszInput } from './monitor/subsz.ts';
 import type { Broker } from './broker.ts';
 import type { Clock } from './clock.ts';
@@ -17,6 +19,9 @@ import { PROTOCOL_VERSION } from './nats/info.ts';
 import type { NatsListener } from './nats/listener.ts';
 import { clientView } from './nats/options.ts';
 import { VERSION } from './version.ts';
+
+/** NATS clients have numbers of their own: those of MQTT begin here, so that `cid` names one client. */
+const MQTT_CIDS = 1_000_000_000;
 
 /** A sync that takes this long is a card that does not answer. */
 const STALLED_MS = 10_000;
@@ -36,6 +41,31 @@ export interface ForwarderView {
   };
 }
 
+/** An MQTT client that is connected. Its times are monotonic. */
+export interface MqttClientView {
+  readonly id: number;
+  readonly clientId: string;
+  readonly user: string | undefined;
+  readonly peer: { readonly ip: string; readonly port: number };
+  readonly openedMs: number;
+  readonly lastInMs: number;
+  readonly unreadBytes: number;
+  readonly traffic: ConnzClient['counters'];
+  readonly version: 3 | 4 | 5;
+  readonly subscriptions: readonly {
+    readonly filter: string;
+    readonly subject: string;
+    readonly share: string | undefined;
+  }[];
+}
+
+/** The MQTT listener, as far as it is shown. */
+export interface MqttView {
+  stats(): { readonly connections: number } & object;
+  clients(): Iterable<MqttClientView>;
+  sessions(): Iterable<MqttzSession>;
+}
+
 export interface Parts {
   readonly config: Config;
   readonly serverId: string;
@@ -45,7 +75,7 @@ export interface Parts {
   readonly jetstream: JetStream;
   readonly usage: ProcessUsage;
   readonly forwarders: readonly ForwarderView[];
-  readonly mqtt: { stats(): { connections: number } & object } | undefined;
+  readonly mqtt: MqttView | undefined;
   readonly nats: NatsListener | undefined;
   readonly api: JetStreamApi | undefined;
   readonly serial: readonly { stats(): object }[];
@@ -162,10 +192,62 @@ export function varz(parts: Parts): VarzInput {
   };
 }
 
-/** The NATS clients: those of MQTT have no /connz in nats-server's sense, and are in /varz. */
-export function connz({ nats, clock, serverId }: Parts): ConnzInput {
-  const clients = nats === undefined ? [] : [...nats.connections].map(clientView);
+/** The clients of NATS, then those of MQTT. */
+export function connz({ nats, mqtt, clock, serverId }: Parts): ConnzInput {
+  const clients: ConnzClient[] = nats === undefined ? [] : [...nats.connections].map(clientView);
+  for (const client of mqtt?.clients() ?? []) clients.push(mqttClient(client));
   return { serverId, wallMs: clock.wallMs(), nowMs: clock.monotonicMs(), clients };
+}
+
+function mqttClient(view: MqttClientView): ConnzClient {
+  return {
+    cid: MQTT_CIDS + view.id,
+    type: 'mqtt',
+    mqttClient: view.clientId,
+    ip: view.peer.ip,
+    port: view.peer.port,
+    sinceMs: view.openedMs,
+    lastInMs: view.lastInMs,
+    rttMs: undefined,
+    pendingBytes: view.unreadBytes,
+    counters: view.traffic,
+    get subscriptions() {
+      return view.subscriptions.map(({ filter, subject, share }) => ({
+        subject,
+        queue: share,
+        sid: filter,
+        delivered: undefined,
+        max: 0,
+      }));
+    },
+    name: '',
+    lang: '',
+    version: '',
+    user: view.user,
+  };
+}
+
+export function mqttz({ mqtt, serverId, clock }: Parts): MqttzInput {
+  return { serverId, wallMs: clock.wallMs(), sessions: mqtt?.sessions() ?? [] };
+}
+
+export function metrics(parts: Parts): MetricsInput {
+  const { jetstream, hub, forwarders, mqtt } = parts;
+  return {
+    health: health(parts),
+    varz: varz(parts),
+    diskFull: jetstream.store.full !== null,
+    streams: jetstream.streams.map((stream) => {
+      const { messages, bytes } = stream.state();
+      return { name: stream.name, messages, bytes };
+    }),
+    hub,
+    forwards: forwarders.map((forwarder) => ({
+      stream: forwarder.stream,
+      pending: forwarder.status().pending,
+    })),
+    mqtt: mqtt === undefined ? undefined : { ...mqtt.stats() },
+  };
 }
 
 export function subsz({ broker, serverId, clock }: Parts): SubszInput {

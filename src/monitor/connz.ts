@@ -1,10 +1,12 @@
-// /connz: the NATS clients, in nats-server's names.
+// /connz: the clients, of NATS and of MQTT, in nats-server's names.
 
 import { formatTime, formatUptime } from './format.ts';
 
 export interface ConnzClient {
   readonly cid: number;
-  readonly type: 'nats' | 'websocket';
+  readonly type: 'nats' | 'websocket' | 'mqtt';
+  /** Client Identifier of an MQTT client. */
+  readonly mqttClient?: string;
   readonly ip: string;
   readonly port: number;
   /** Monotonic time of its connection, and of the last bytes from it. */
@@ -31,7 +33,8 @@ export interface ConnzSubscription {
   readonly subject: string;
   readonly queue: string | undefined;
   readonly sid: string;
-  readonly delivered: number;
+  /** Undefined where nobody counts. */
+  readonly delivered: number | undefined;
   /** It ends after this many; 0 for never. */
   readonly max: number;
 }
@@ -49,6 +52,8 @@ export interface ConnzOptions {
   readonly subs: boolean | 'detail';
   /** Only this client; undefined: all. */
   readonly cid: number | undefined;
+  /** Only the MQTT client with this identifier; undefined: all. */
+  readonly mqttClient: string | undefined;
   readonly offset: number;
   readonly limit: number;
 }
@@ -56,9 +61,12 @@ export interface ConnzOptions {
 /** The JSON of /connz. */
 export function connz(input: ConnzInput, options: ConnzOptions): Record<string, unknown> {
   const { wallMs, nowMs } = input;
-  const { cid, offset, limit, subs } = options;
-  const clients =
-    cid === undefined ? input.clients : input.clients.filter((client) => client.cid === cid);
+  const { cid, mqttClient, offset, limit, subs } = options;
+  const clients = input.clients.filter(
+    (client) =>
+      (cid === undefined || client.cid === cid) &&
+      (mqttClient === undefined || client.mqttClient === mqttClient),
+  );
   const shown = clients.slice(offset, offset + limit);
   return {
     server_id: input.serverId,
@@ -81,6 +89,7 @@ function clientJson(
     lang: client.lang,
     version: client.version,
     authorized_user: client.user ?? '',
+    mqtt_client: client.mqttClient ?? '',
   }).filter(([, text]) => text !== '');
   return {
     cid: client.cid,
@@ -121,7 +130,7 @@ function listing({ cid, subscriptions }: ConnzClient, subs: ConnzOptions['subs']
           subject,
           ...(queue === undefined ? {} : { qgroup: queue }),
           sid,
-          msgs: delivered,
+          ...(delivered === undefined ? {} : { msgs: delivered }),
           ...(max === 0 ? {} : { max }),
           cid,
         })),

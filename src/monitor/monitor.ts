@@ -1,4 +1,4 @@
-// The monitoring listener: GET /healthz, /varz, /connz, /subsz and /jsz, each computed when it is asked for. It only reads, knows no
+// The monitoring listener: GET /healthz, /varz, /connz, /mqttz, /subsz, /jsz and /metrics, each computed when it is asked for. It only reads, knows no
 // secrets, and sends no CORS header: a web page that happens to be open on this machine cannot read it.
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -8,6 +8,8 @@ import { formatListen } from '../config/values.ts';
 import { connz, type ConnzInput, type ConnzOptions } from './connz.ts';
 import { healthz, type Health } from './health.ts';
 import { jsz, type JszInput, type JszOptions } from './jsz.ts';
+import { metrics, type MetricsInput } from './metrics.ts';
+import { mqttz, type MqttzInput } from './mqttz.ts';
 import { subsz, type SubszInput } from './subsz.ts';
 import { varz, type VarzInput } from './varz.ts';
 
@@ -22,8 +24,10 @@ const HEADER_BYTES_MAX = 8 * 1024;
 const REQUEST_MS = 5000;
 /** How long a connection may be silent, or not read its answer, before it is closed. */
 const IDLE_MS = 10_000;
-/** Clients in one answer of /connz, as in nats-server; `limit` and `offset` give others. */
-const CONNZ_LIMIT = 1024;
+/** Clients in one answer of /connz, as in nats-server, and sessions in one of /mqttz; `limit` and `offset` give others. */
+const LIST_LIMIT = 1024;
+/** Of the text format that Prometheus reads. */
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** What main supplies; each is called for every request that needs it. */
 export interface MonitorSources {
@@ -32,6 +36,8 @@ export interface MonitorSources {
   readonly jsz: () => JszInput;
   readonly connz: () => ConnzInput;
   readonly subsz: () => SubszInput;
+  readonly mqttz: () => MqttzInput;
+  readonly metrics: () => MetricsInput;
 }
 
 /** The listener could not start. */
@@ -47,7 +53,8 @@ export class MonitorError extends Error {
 
 interface Answer {
   readonly status: number;
-  readonly body: object;
+  /** Text is /metrics. */
+  readonly body: object | string;
 }
 
 export class Monitor {
@@ -61,8 +68,10 @@ export class Monitor {
     '/healthz': () => healthz(this.#sources.health()),
     '/varz': () => ({ status: 200, body: this.#varz() }),
     '/connz': (query) => this.#connz(query),
+    '/mqttz': (query) => this.#mqttz(query),
     '/subsz': () => ({ status: 200, body: subsz(this.#sources.subsz()) }),
     '/jsz': (query) => this.#jsz(query),
+    '/metrics': () => ({ status: 200, body: metrics(this.#sources.metrics()) }),
   };
 
   constructor({ listen }: { listen: Listen }, sources: MonitorSources) {
@@ -113,9 +122,10 @@ export class Monitor {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     request.resume(); // A body means nothing here.
     const { status, body } = this.#route(request);
-    const text = `${JSON.stringify(body, undefined, 2)}\n`;
+    const isText = typeof body === 'string';
+    const text = isText ? body : `${JSON.stringify(body, undefined, 2)}\n`;
     response.writeHead(status, {
-      'Content-Type': 'application/json',
+      'Content-Type': isText ? METRICS_TYPE : 'application/json',
       'Content-Length': Buffer.byteLength(text),
       'Cache-Control': 'no-store',
       ...(status === 405 ? { Allow: 'GET, HEAD' } : {}),
@@ -147,18 +157,31 @@ export class Monitor {
     const detailed = query.get('subs') === 'detail';
     const wrong = detailed ? undefined : readFlags(query, flags);
     if (wrong !== undefined) return wrong;
-    const cid = Number(query.get('cid') ?? 0);
-    const options = {
-      subs: detailed ? ('detail' as const) : flags.subs,
-      cid,
-      offset: Number(query.get('offset') ?? 0),
-      limit: Number(query.get('limit') ?? CONNZ_LIMIT),
+    const numbers = { cid: 0, offset: 0, limit: LIST_LIMIT };
+    const wrongNumber = readNumbers(query, numbers);
+    if (wrongNumber !== undefined) return wrongNumber;
+    const { cid } = numbers;
+    const chosen: ConnzOptions = {
+      ...numbers,
+      subs: detailed ? 'detail' : flags.subs,
+      cid: cid === 0 ? undefined : cid,
+      mqttClient: query.get('mqtt_client') ?? undefined,
     };
-    for (const name of ['cid', 'offset', 'limit'] as const)
-      if (!Number.isSafeInteger(options[name]) || options[name] < 0)
-        return { status: 400, body: { error: `${name}: expected a whole number` } };
-    const chosen: ConnzOptions = { ...options, cid: cid === 0 ? undefined : cid };
     return { status: 200, body: connz(this.#sources.connz(), chosen) };
+  }
+
+  #mqttz(query: URLSearchParams): Answer {
+    const numbers = { offset: 0, limit: LIST_LIMIT };
+    const wrong = readNumbers(query, numbers);
+    if (wrong !== undefined) return wrong;
+    const state = query.get('state') ?? undefined;
+    if (state !== undefined && state !== 'connected' && state !== 'away')
+      return {
+        status: 400,
+        body: { error: `state: found "${state}", expected connected or away` },
+      };
+    const clientId = query.get('client_id') ?? undefined;
+    return { status: 200, body: mqttz(this.#sources.mqttz(), { ...numbers, clientId, state }) };
   }
 
   #jsz(query: URLSearchParams): Answer {
@@ -172,6 +195,19 @@ export class Monitor {
     if (wrong !== undefined) return wrong;
     return { status: 200, body: jsz(this.#sources.jsz(), options) };
   }
+}
+
+/** Reads what `numbers` names from the query; an answer where one is no whole number. */
+function readNumbers(query: URLSearchParams, numbers: Record<string, number>): Answer | undefined {
+  for (const name of Object.keys(numbers)) {
+    const text = query.get(name);
+    if (text === null) continue;
+    const value = Number(text);
+    if (text === '' || !Number.isSafeInteger(value) || value < 0)
+      return { status: 400, body: { error: `${name}: expected a whole number` } };
+    numbers[name] = value;
+  }
+  return undefined;
 }
 
 /** Reads what `flags` names from the query; an answer where one is neither true nor false. */

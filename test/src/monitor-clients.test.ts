@@ -1,6 +1,8 @@
 import { afterEach, expect, test } from 'vitest';
 import type { ConnzInput } from '../../src/monitor/connz.ts';
+import type { MetricsInput } from '../../src/monitor/metrics.ts';
 import { Monitor } from '../../src/monitor/monitor.ts';
+import type { MqttzInput } from '../../src/monitor/mqttz.ts';
 import type { SubszInput } from '../../src/monitor/subsz.ts';
 
 let monitor: Monitor | undefined;
@@ -30,7 +32,91 @@ const CONNZ: ConnzInput = {
       version: '3.4.0',
       user: undefined,
     },
+    {
+      cid: 1_000_000_001,
+      type: 'mqtt',
+      mqttClient: 'meter 1',
+      ip: '192.0.2.7',
+      port: 50_000,
+      sinceMs: 40_000,
+      lastInMs: 99_000,
+      rttMs: undefined,
+      pendingBytes: 0,
+      counters: { inMsgs: 9, inBytes: 90, outMsgs: 1, outBytes: 10 },
+      subscriptions: [
+        { subject: 'cmd.>', queue: undefined, sid: 'cmd/#', delivered: undefined, max: 0 },
+        { subject: 'work', queue: 'crew', sid: '$share/crew/work', delivered: undefined, max: 0 },
+      ],
+      name: '',
+      lang: '',
+      version: '',
+      user: 'meter',
+    },
   ],
+};
+const MQTTZ: MqttzInput = {
+  serverId: 'NTEST',
+  wallMs: Date.UTC(2026, 0, 2),
+  sessions: [
+    {
+      clientId: 'meter 1',
+      user: 'meter',
+      connected: true,
+      version: 5,
+      persistent: true,
+      subscriptions: 2,
+      queuedMessages: 3,
+      queuedBytes: 300,
+      inFlight: 3,
+      received: 1,
+      dropped: { full: 0, expired: 0 },
+      expiryLeftMs: undefined,
+    },
+    {
+      clientId: 'pump',
+      user: undefined,
+      connected: false,
+      version: undefined,
+      persistent: true,
+      subscriptions: 1,
+      queuedMessages: 10_000,
+      queuedBytes: 1_000_000,
+      inFlight: 0,
+      received: 0,
+      dropped: { full: 7, expired: 2 },
+      expiryLeftMs: 59_001,
+    },
+  ],
+};
+const METRICS: MetricsInput = {
+  health: {
+    ok: false,
+    problems: [
+      { part: 'disk', text: 'the disk is full' },
+      { part: 'hub "A"', text: 'wrong credentials' },
+      { part: 'disk', text: 'it does not answer' },
+    ],
+  },
+  varz: {
+    agentVersion: '0.1.0',
+    uptimeMs: 90_061_500,
+    usage: { memBytes: 50_000_000, cpuPercent: 1.5, cores: 4 },
+    connections: 2,
+    broker: { inMsgs: 5, inBytes: 600, outMsgs: 3, nobodyMsgs: 1 },
+  },
+  diskFull: true,
+  streams: [{ name: 'PLANT', messages: 10, bytes: 1000 }],
+  hub: { connected: false },
+  forwards: [{ stream: 'PLANT', pending: 4 }],
+  mqtt: {
+    connections: 1,
+    sessions: 2,
+    inMsgs: 9,
+    refusedMsgs: 2,
+    droppedQueueMsgs: 7,
+    droppedExpiredMsgs: 2,
+    list: [],
+  },
 };
 const SUBSZ: SubszInput = {
   serverId: 'NTEST',
@@ -45,7 +131,15 @@ async function start(): Promise<number> {
   };
   monitor = new Monitor(
     { listen: { host: '127.0.0.1', port: 0 } },
-    { health: unused, varz: unused, jsz: unused, connz: () => CONNZ, subsz: () => SUBSZ },
+    {
+      health: unused,
+      varz: unused,
+      jsz: unused,
+      connz: () => CONNZ,
+      subsz: () => SUBSZ,
+      mqttz: () => MQTTZ,
+      metrics: () => METRICS,
+    },
   );
   return (await monitor.start()).port;
 }
@@ -54,14 +148,14 @@ function ask(port: number, path: string): Promise<Response> {
   return fetch(`http://127.0.0.1:${port}${path}`);
 }
 
-test('/connz lists the NATS clients as nats-server does', async () => {
+test('/connz lists the clients as nats-server does', async () => {
   const port = await start();
   const json = await (await ask(port, '/connz?subs=1')).json();
   expect(json).toEqual({
     server_id: 'NTEST',
     now: '2026-01-02T00:00:00.000Z',
-    num_connections: 1,
-    total: 1,
+    num_connections: 2,
+    total: 2,
     offset: 0,
     limit: 1024,
     connections: [
@@ -87,11 +181,31 @@ test('/connz lists the NATS clients as nats-server does', async () => {
         version: '3.4.0',
         subscriptions_list: ['plant.>', 'work [crew]'],
       },
+      {
+        cid: 1_000_000_001,
+        kind: 'Client',
+        type: 'mqtt',
+        ip: '192.0.2.7',
+        port: 50_000,
+        start: '2026-01-01T23:59:00.000Z',
+        last_activity: '2026-01-01T23:59:59.000Z',
+        uptime: '1m0s',
+        idle: '1s',
+        pending_bytes: 0,
+        in_msgs: 9,
+        out_msgs: 1,
+        in_bytes: 90,
+        out_bytes: 10,
+        subscriptions: 2,
+        authorized_user: 'meter',
+        mqtt_client: 'meter 1',
+        subscriptions_list: ['cmd.>', 'work [crew]'],
+      },
     ],
   });
-  expect(await (await ask(port, '/connz?offset=1')).json()).toMatchObject({
+  expect(await (await ask(port, '/connz?offset=2')).json()).toMatchObject({
     num_connections: 0,
-    total: 1,
+    total: 2,
   });
   expect(await (await ask(port, '/connz?cid=8')).json()).toMatchObject({ total: 0 });
   expect((await ask(port, '/connz?limit=-1')).status).toBe(400);
@@ -112,6 +226,122 @@ test('/connz tells what each subscription of one client got', async () => {
     ],
   });
   expect((await ask(port, '/connz?cid=x')).status).toBe(400);
+});
+
+test('/connz finds an MQTT client by its Client Identifier', async () => {
+  const port = await start();
+  const found = await (await ask(port, '/connz?mqtt_client=meter%201&subs=detail')).json();
+  expect(found).toMatchObject({
+    total: 1,
+    connections: [
+      {
+        cid: 1_000_000_001,
+        subscriptions_list_detail: [
+          { account: '$G', subject: 'cmd.>', sid: 'cmd/#', cid: 1_000_000_001 },
+          { account: '$G', subject: 'work', qgroup: 'crew', sid: '$share/crew/work' },
+        ],
+      },
+    ],
+  });
+  expect(JSON.stringify(found)).not.toContain('msgs":null');
+  expect(await (await ask(port, '/connz?mqtt_client=pump')).json()).toMatchObject({ total: 0 });
+});
+
+test('/mqttz shows who is away, what waits for it, what was dropped and when it ends', async () => {
+  const port = await start();
+  expect(await (await ask(port, '/mqttz')).json()).toEqual({
+    server_id: 'NTEST',
+    now: '2026-01-02T00:00:00.000Z',
+    num_sessions: 2,
+    total: 2,
+    offset: 0,
+    limit: 1024,
+    sessions: [
+      {
+        client_id: 'meter 1',
+        authorized_user: 'meter',
+        state: 'connected',
+        protocol: '5.0',
+        persistent: true,
+        subscriptions: 2,
+        queued_messages: 3,
+        queued_bytes: 300,
+        in_flight: 3,
+        received: 1,
+        dropped: { full: 0, expired: 0 },
+      },
+      {
+        client_id: 'pump',
+        state: 'away',
+        persistent: true,
+        subscriptions: 1,
+        queued_messages: 10_000,
+        queued_bytes: 1_000_000,
+        in_flight: 0,
+        received: 0,
+        dropped: { full: 7, expired: 2 },
+        expires_in_seconds: 60,
+      },
+    ],
+  });
+});
+
+test('/mqttz gives a page, a state or one client', async () => {
+  const port = await start();
+  const names = async (query: string): Promise<unknown[]> => {
+    const json = (await (await ask(port, `/mqttz?${query}`)).json()) as {
+      num_sessions: number;
+      total: number;
+      sessions: { client_id: string }[];
+    };
+    expect(json.num_sessions).toBe(json.sessions.length);
+    return [json.total, ...json.sessions.map((session) => session.client_id)];
+  };
+  expect(await names('limit=1')).toEqual([2, 'meter 1']);
+  expect(await names('limit=1&offset=1')).toEqual([2, 'pump']);
+  expect(await names('offset=2')).toEqual([2]);
+  expect(await names('state=away')).toEqual([1, 'pump']);
+  expect(await names('state=connected')).toEqual([1, 'meter 1']);
+  expect(await names('client_id=meter%201')).toEqual([1, 'meter 1']);
+  expect(await names('client_id=nobody')).toEqual([0]);
+  for (const wrong of ['limit=-1', 'offset=x', 'limit=', 'state=gone'])
+    expect((await ask(port, `/mqttz?${wrong}`)).status).toBe(400);
+});
+
+test('/metrics is what Prometheus reads', async () => {
+  const port = await start();
+  const answer = await ask(port, '/metrics');
+  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+  const text = await answer.text();
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  expect(lines).toEqual([
+    'mangrove_info{version="0.1.0"} 1',
+    'mangrove_uptime_seconds 90061',
+    'mangrove_memory_bytes 50000000',
+    'mangrove_healthy 0',
+    'mangrove_problem{part="disk"} 1',
+    'mangrove_problem{part="hub \\"A\\""} 1',
+    'mangrove_disk_full 1',
+    'mangrove_connections 2',
+    'mangrove_received_messages_total 5',
+    'mangrove_unrouted_messages_total 1',
+    'mangrove_stream_messages{stream="PLANT"} 10',
+    'mangrove_stream_bytes{stream="PLANT"} 1000',
+    'mangrove_hub_connected 0',
+    'mangrove_forward_pending_messages{stream="PLANT"} 4',
+    'mangrove_mqtt_connections 1',
+    'mangrove_mqtt_sessions 2',
+    'mangrove_mqtt_received_messages_total 9',
+    'mangrove_mqtt_refused_messages_total 2',
+    'mangrove_mqtt_dropped_messages_total{reason="queue_full"} 7',
+    'mangrove_mqtt_dropped_messages_total{reason="expired"} 2',
+  ]);
+  for (const line of lines) {
+    const name = /^[a-z_]+/.exec(line)?.[0] ?? '';
+    expect(text).toContain(`# HELP ${name} `);
+    expect(text).toContain(`# TYPE ${name} ${name.endsWith('_total') ? 'counter' : 'gauge'}\n`);
+  }
+  expect((await ask(port, '/metrics')).status).toBe(200);
 });
 
 test('/subsz counts subscriptions', async () => {

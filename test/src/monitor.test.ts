@@ -2,13 +2,10 @@ import { request, type IncomingHttpHeaders } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
-import { formatTime, formatUptime, toNanoseconds, toSnakeCase } from '../../src/monitor/format.ts';
 import type { Health } from '../../src/monitor/health.ts';
 import type { JszInput, StreamSnapshot } from '../../src/monitor/jsz.ts';
 import { Monitor, MonitorError } from '../../src/monitor/monitor.ts';
-import { ProcessUsage } from '../../src/monitor/process-usage.ts';
 import type { VarzInput } from '../../src/monitor/varz.ts';
-import { FakeClock } from '../support/fake-clock.ts';
 import { until } from '../support/until.ts';
 
 const NOW_MS = Date.UTC(2026, 6, 1, 12);
@@ -97,6 +94,16 @@ afterEach(async () => {
 });
 
 const CONNZ = { serverId: 'NTEST', wallMs: 0, nowMs: 0, clients: [] };
+const MQTTZ = { serverId: 'NTEST', wallMs: 0, sessions: [] };
+const METRICS = {
+  health: { ok: true, problems: [] },
+  varz: VARZ,
+  diskFull: false,
+  streams: [],
+  hub: undefined,
+  forwards: [],
+  mqtt: undefined,
+};
 const SUBSZ = { serverId: 'NTEST', wallMs: 0, subscriptions: 0, cachedSubjects: 0 };
 
 /** What the sources answer; a test changes it while the monitor runs. */
@@ -116,6 +123,8 @@ async function setup(state: Partial<State> = {}): Promise<{ port: number; state:
       jsz: () => full.jsz,
       connz: () => CONNZ,
       subsz: () => SUBSZ,
+      mqttz: () => MQTTZ,
+      metrics: () => METRICS,
     },
   );
   const { host, port } = await monitor.start();
@@ -381,7 +390,15 @@ describe('the listener', () => {
     for (const path of ['/', '/routez', '/healthz/', '//x', '/__proto__', '/toString']) {
       const { status, json } = await ask(port, path);
       expect(status, path).toBe(404);
-      expect(json['paths']).toEqual(['/healthz', '/varz', '/connz', '/subsz', '/jsz']);
+      expect(json['paths']).toEqual([
+        '/healthz',
+        '/varz',
+        '/connz',
+        '/mqttz',
+        '/subsz',
+        '/jsz',
+        '/metrics',
+      ]);
     }
   });
 
@@ -452,6 +469,8 @@ describe('the listener', () => {
         jsz: () => JSZ,
         connz: () => CONNZ,
         subsz: () => SUBSZ,
+        mqttz: () => MQTTZ,
+        metrics: () => METRICS,
       },
     );
     const error: unknown = await second.start().catch((reason: unknown) => reason);
@@ -461,40 +480,5 @@ describe('the listener', () => {
       hint: expect.stringContaining('[monitor] listen'),
       cause: { code: 'EADDRINUSE' },
     });
-  });
-});
-
-test('the processor share is that of the last second or more, not of the last instant', () => {
-  const clock = new FakeClock();
-  let micros = 5_000_000;
-  const usage = new ProcessUsage(clock, () => micros);
-  expect(usage.read().cpuPercent).toBe(0);
-  clock.advance(2000);
-  micros += 1_000_000; // One second of work in two.
-  expect(usage.read().cpuPercent).toBe(50);
-  clock.advance(10);
-  micros += 10_000; // A burst, read at once by a second reader.
-  expect(usage.read().cpuPercent).toBe(50);
-  clock.advance(9990);
-  expect(usage.read().cpuPercent).toBe(0.1);
-  expect(usage.read().memBytes).toBeGreaterThan(10_000_000);
-  expect(usage.read().cores).toBeGreaterThan(0);
-});
-
-test('uptimes, times and names are written as nats-server writes them', () => {
-  const uptimes: [number, string][] = [
-    [0, '0s'],
-    [999, '0s'],
-    [61_000, '1m1s'],
-    [3_600_000, '1h0m0s'],
-    [86_400_000, '1d0h0m0s'],
-    [(365 * 24 + 25) * 3_600_000 + 5000, '1y1d1h0m5s'],
-  ];
-  for (const [ms, text] of uptimes) expect(formatUptime(ms)).toBe(text);
-  expect(formatTime(null)).toBe('0001-01-01T00:00:00Z');
-  expect(toNanoseconds(365 * 86_400_000)).toBe(31_536_000_000_000_000);
-  expect(toSnakeCase({ lastError: [{ atMs: 1 }], none: undefined, nothing: null })).toEqual({
-    last_error: [{ at_ms: 1 }],
-    nothing: null,
   });
 });

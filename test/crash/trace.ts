@@ -73,7 +73,8 @@ export function readTrace(file: string, checker: TraceReader): void {
     if (resumed !== null) {
       const call = open.get(thread);
       open.delete(thread);
-      if (call !== undefined) checker.returned({ ...call, result: Number(resumed[1]) });
+      if (call !== undefined)
+        checker.returned({ ...call, bytes: stringsIn(rest, call), result: Number(resumed[1]) });
       continue;
     }
     const call = parseCall(rest);
@@ -87,12 +88,21 @@ export function readTrace(file: string, checker: TraceReader): void {
 function parseCall(text: string): Call | undefined {
   const [, name = '', on = ''] = /^(\w+)\(\d+<(.*?)>[,) ]/.exec(text) ?? [];
   if (name === '') return undefined;
-  // One string for write, several for writev and sendmsg.
-  const strings = [...text.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g)].map(([, hex = '']) =>
+  const result = Number(/\) += (-?\d+)/.exec(text)?.[1] ?? Number.NaN);
+  return { name, on: unescape(on), bytes: strings(text), result };
+}
+
+/** One string for write, several for writev and sendmsg. */
+function strings(text: string): Buffer {
+  const found = [...text.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g)].map(([, hex = '']) =>
     Buffer.from(hex.replaceAll('\\x', ''), 'hex'),
   );
-  const result = Number(/\) += (-?\d+)/.exec(text)?.[1] ?? Number.NaN);
-  return { name, on: unescape(on), bytes: Buffer.concat(strings), result };
+  return Buffer.concat(found);
+}
+
+/** What a read returned stands in the line in which it returned. */
+function stringsIn(rest: string, { name, bytes }: Call): Buffer {
+  return name === 'read' ? strings(rest) : bytes;
 }
 
 function unescape(text: string): string {

@@ -3,7 +3,7 @@
 
 import { connect } from '@nats-io/transport-node';
 import { quantile } from '../rounds.ts';
-import { openMqtt, PUBACK_BYTES, publishFrame } from './mqtt.ts';
+import { openMqtt, ACK_BYTES, publishFrame } from './mqtt.ts';
 
 export interface LatencyOptions {
   /** MQTT with QoS 1, or a JetStream publish. */
@@ -122,7 +122,7 @@ async function overMqtt(acked: () => void): Promise<Publisher> {
   };
   socket.on('error', gone).on('end', gone);
   socket.on('data', (chunk: Buffer) => {
-    for (ackBytes += chunk.length; ackBytes >= PUBACK_BYTES; ackBytes -= PUBACK_BYTES) acked();
+    for (ackBytes += chunk.length; ackBytes >= ACK_BYTES; ackBytes -= ACK_BYTES) acked();
   });
   return {
     send: (data) => {

@@ -14,22 +14,17 @@ export interface Audit {
   readonly atHub: number;
   /** Sent, and not at the hub. */
   readonly lost: number;
-  /** At the hub more often than the gateway stored it. */
+  /** At the hub more often than it was sent. */
   readonly duplicated: number;
-  /** Readings that MQTT itself brought to the gateway twice (QoS 1 is "at least once"): two messages, each once at the hub. */
-  readonly sentTwice: number;
   /** Whether the hub has the messages in the order in which the gateway numbered them. */
   readonly inOrder: boolean;
 }
 
-/**
- * `stored` is the gateway's own count, `prefix` what the hub's subjects begin with, `resent` how many readings the sensors
- * repeated: so many may be there twice, under two message IDs.
- */
+/** `stored` is the gateway's own count, `prefix` what the hub's subjects begin with. */
 export function audit(
   sent: readonly Sent[],
   records: readonly HubRecord[],
-  { stored, prefix, resent }: { stored: number; prefix: string; resent: number },
+  { stored, prefix }: { stored: number; prefix: string },
 ): Audit {
   const wanted = new Map<string, number>();
   for (const { subject, data } of sent)
@@ -46,14 +41,12 @@ export function audit(
   for (const [key, times] of found) copies += Math.max(0, times - (wanted.get(key) ?? 0));
   let sameId = 0;
   for (const times of ids.values()) sameId += times - 1;
-  const sentTwice = Math.min(copies - Math.min(copies, sameId), resent);
   return {
     sent: sent.reduce((total, { data }) => total + data.length, 0),
     stored,
     atHub: records.length,
     lost,
-    duplicated: Math.max(sameId, copies - sentTwice),
-    sentTwice,
+    duplicated: Math.max(sameId, copies),
     inOrder: isInOrder(records),
   };
 }

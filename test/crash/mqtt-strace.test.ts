@@ -13,7 +13,7 @@ const MESSAGES = 2_000;
 const FEW = 60;
 const SUBSCRIBING = ['data/#', 'line/#'];
 /** A sync as a card takes it, so that much is committed meanwhile. */
-const SLOW_SYNC = ['-e', 'inject=fdatasync:delay_enter=8000'];
+const SLOW_SYNC = ['-e', 'inject=fdatasync:delay_enter=30000'];
 
 const DEVICES: Readonly<Record<string, DeviceOptions>> = {
   many1: publishing(4, 1, 1_000, 'data/many1', MESSAGES),

@@ -12,7 +12,7 @@ import { straceWrapper } from './trace.ts';
 const WINDOWS = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 40, 40, 100, 100, 1, 1, 1, 1, 1, 1];
 const MESSAGES = WINDOWS.reduce((sum, window) => sum + window, 0);
 /** A sync as a card takes it. */
-const SLOW_SYNC = ['-e', 'inject=fdatasync:delay_enter=3000'];
+const SLOW_SYNC = ['-e', 'inject=fdatasync:delay_enter=15000'];
 const WAIT_MS = 30_000;
 
 test('no PubAck, no delivery and no answer to an ack leaves before the fdatasync that covers it', async () => {

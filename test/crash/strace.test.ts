@@ -18,7 +18,7 @@ const PUBLISHERS = {
 };
 const MESSAGES = 12_150;
 /** A sync as a card takes it, so that much is committed meanwhile. */
-const SLOW_SYNC = ['-e', 'inject=fdatasync:delay_enter=3000'];
+const SLOW_SYNC = ['-e', 'inject=fdatasync:delay_enter=15000'];
 
 test('no PUBACK, delivery or forwarding leaves before the fdatasync that covers its message', async () => {
   const report = await traced({});

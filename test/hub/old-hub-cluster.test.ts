@@ -10,7 +10,7 @@ import { burst } from './traffic.ts';
 
 const TEST_MS = 120_000;
 /** A late attempt that the log of a cluster still holds comes within this. */
-const WINDOW_MS = 12_000;
+const WINDOW_MS = 6_000;
 const BACKLOG = 3_000;
 
 const ALONE = { subjects: ['edge.gw7.>'], duplicate_window: 1_000_000_000 };

@@ -248,6 +248,10 @@ test.concurrent.each([
       cutter.down = false;
       await burst(rig.agent, rig.ledger, 20);
       await rig.agent.drained();
+      // What is republished comes a little after its acknowledgement.
+      await until('all of it to be seen', () =>
+        audit(rig.ledger, seen).every(({ kind }) => kind !== 'lost'),
+      );
       const duplicates = audit(rig.ledger, seen).filter(({ what }) => what.startsWith('unheard'));
       expect(duplicates).toHaveLength(twice);
       // Without checkpoints the operator has been told beforehand.

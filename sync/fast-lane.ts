@@ -121,7 +121,10 @@ export class FastLane {
     const from = progress.afterSeq;
     try {
       // What a window has left open is for the window to close.
-      if (this.#mustClose(acceleration, progress)) await this.#ways.window.close(progress);
+      if (this.#mustClose(acceleration, progress)) {
+        const end = await this.#ways.window.close(progress);
+        if (end === 'read back') return end;
+      }
       if (acceleration === null || !this.#due(acceleration, progress))
         return this.#withoutBase(acceleration) ? 'nothing' : undefined;
       const end = await this.#ways[acceleration].run(progress);

@@ -47,6 +47,7 @@ export class Pipeline {
   /** Read, not handed over. */
   #waiting: Flight[] = [];
   #readSeq: number;
+  #sentSeq = 0;
   #unanswered = 0;
   #unansweredBytes = 0;
   /** The window was measured by a message that was sent before this time. */
@@ -63,6 +64,16 @@ export class Pipeline {
   /** Publishes that no answer has come to. */
   get unanswered(): number {
     return this.#unanswered;
+  }
+
+  /** The last local sequence that was handed over; 0 for none. */
+  get sentSeq(): number {
+    return this.#sentSeq;
+  }
+
+  /** What the hub has acknowledged of what is not confirmed, in order. */
+  get acks(): HubAck[] {
+    return this.#flights.flatMap(({ ack }) => (ack === undefined ? [] : [ack]));
   }
 
   /** What failed, in order. */
@@ -110,6 +121,7 @@ export class Pipeline {
       }
       this.#waiting.shift();
       this.#flights.push(next);
+      this.#sentSeq = positionOf(next.entry).seq;
     }
     return undefined;
   }

@@ -3,10 +3,11 @@
 //
 // What it claims. Nothing is lost: only what has nothing unanswered before it is confirmed. Nothing is stored twice, however long
 // an outage lasts, as long as no attempt of ours comes later than the hub remembers its ID: after any doubt every ID
-// behind the last certain place is read, and only what is missing is sent. What it does not claim. Order: a message that was
-// lost on the way, as a change of leaders loses some, comes behind later ones. And without a fence nothing but the hub's
-// duplicate window refuses a late attempt, of an old connection, a killed process or a cloned card: one that comes when
-// its message was sent again and the window is over is stored a second time.
+// behind the last certain place is read, by a reading that shows all attempts (window-probe.ts), and only what is missing
+// is sent. What it does not claim. Order: a message that was lost on the way, as a change of leaders loses some, comes
+// behind later ones. And without a fence nothing but the hub's duplicate window refuses a late attempt, of an old connection,
+// a killed process or a cloned card: one that comes when its message was sent again and the window is over is stored a
+// second time.
 //
 // What strict order relies on, that the last message at the hub tells of all before it, does not hold from the first
 // window on. So the disk says that one is open before it opens, every reading is then readWindow()'s, and before a
@@ -20,6 +21,7 @@ import { Pipeline, type Ahead, type Failure } from './pipeline.ts';
 import { idReader } from './reconcile.ts';
 import type { Accelerator, Errand, Progress } from './way.ts';
 import { WindowNote } from './window-note.ts';
+import { WindowProbe } from './window-probe.ts';
 
 /** Refusals of one message for no known reason, with a reading between, until it is set aside. */
 const REFUSALS = 3;
@@ -30,6 +32,7 @@ export class Window implements Accelerator {
   readonly #errand: Errand;
   readonly #state: ForwardState;
   readonly #note: WindowNote;
+  readonly #probe: WindowProbe;
   /** The last message that was refused for no known reason, and how often in a row. */
   #refused = { seq: 0, errCode: 0, times: 0 };
 
@@ -37,6 +40,7 @@ export class Window implements Accelerator {
     this.#errand = errand;
     this.#state = state;
     this.#note = new WindowNote(errand, state);
+    this.#probe = new WindowProbe(errand, state);
   }
 
   restart(): void {
@@ -46,24 +50,32 @@ export class Window implements Accelerator {
   async run(progress: Progress): Promise<'caught up' | 'read back'> {
     // A full disk takes no note: then there is no window, and the base goes on.
     if (!(await this.#note.open(progress))) return 'caught up';
+    if (!(await this.#probe.assured(progress))) return 'read back';
     return this.#send(progress, Infinity);
   }
 
-  /** Sends what is missing before the last of `progress.ahead`: from then on the hub holds a prefix again. */
-  async close(progress: Progress): Promise<void> {
+  /**
+   * Sends what is missing before the last of `progress.ahead`: from then on the hub holds a prefix again ('closed'). Or else
+   * the hub must be read first.
+   */
+  async close(progress: Progress): Promise<'closed' | 'read back'> {
+    if (!(await this.#probe.assured(progress, true))) return 'read back';
     const upToSeq = this.#lastSeq(progress.ahead);
     if (upToSeq > progress.afterSeq) await this.#send(progress, upToSeq);
-    if (this.#errand.stopped.aborted) return;
+    if (this.#errand.stopped.aborted) return 'read back';
     progress.ahead = NONE;
     // Where the disk takes nothing, the next reading looks for holes that are not there.
     await this.#state.save({ ...this.#state.value, window: null }).catch(() => undefined);
+    return 'closed';
   }
 
   async #send(progress: Progress, upToSeq: number): Promise<'caught up' | 'read back'> {
     const { stopped } = this.#errand;
     while (!stopped.aborted) {
       const pipeline = new Pipeline(this.#errand, progress);
-      const failures = await this.#fly(pipeline, progress, upToSeq);
+      const failures = await this.#fly(pipeline, progress, upToSeq).finally(() =>
+        this.#probe.attempted(pipeline.sentSeq),
+      );
       if (failures === undefined || stopped.aborted) return 'read back';
       if (failures.length === 0) return 'caught up';
       progress.ahead = new Map([...(progress.ahead ?? NONE), ...pipeline.ahead]);

@@ -1,5 +1,5 @@
 // A cluster of three nats-servers 2.9.10 with three replicas, while devices publish and a backlog is brought to it:
-// leaders step down, leaders are killed, the majority is gone for longer than the hub remembers IDs.
+// leaders step down, leaders are killed, the majority is gone for longer than any publish waits.
 
 import { expect, test } from 'vitest';
 import { oldNatsServer } from '../support/old-nats-server.ts';
@@ -8,18 +8,22 @@ import { lasting } from './gateway-rig.ts';
 import { EDGE } from './hub-admin.ts';
 import { burst } from './traffic.ts';
 
-const TEST_MS = 120_000;
-/** A late attempt that the log of a cluster still holds comes within this. */
-const WINDOW_MS = 6_000;
+const TEST_MS = 240_000;
+const WITHOUT_QUORUM_MS = 6_500;
 const BACKLOG = 3_000;
 
+/** A chain needs no memory of IDs, however long somebody is away. */
 const ALONE = { subjects: ['edge.gw7.>'], duplicate_window: 1_000_000_000 };
-const RELAXED = { duplicate_window: WINDOW_MS * 1_000_000 };
+/**
+ * What docs/hub.md asks for on a cluster of old servers: 2 minutes. A server that comes back judges the end of its log anew,
+ * and stores messages twice whose IDs it has forgotten meanwhile; then the three hold different things.
+ */
+const SHARED = { duplicate_window: 120_000_000_000 };
 
 test.concurrent.each([
   ['a chain', 'chain', ALONE, {}],
-  ['one in flight', null, {}, {}],
-  ['a window', 'window', RELAXED, { order: 'relaxed' }],
+  ['one in flight', null, SHARED, {}],
+  ['a window', 'window', SHARED, { order: 'relaxed' }],
 ] as const)(
   'three nats-servers 2.9, %s: each message once through changes of leaders',
   { timeout: TEST_MS },
@@ -40,7 +44,7 @@ test.concurrent.each([
     await rig.killLeader(1_000);
     await rig.moved();
     if (acceleration !== null) await burst(rig.agent, rig.ledger, BACKLOG);
-    await rig.loseQuorum(WINDOW_MS + 500);
+    await rig.loseQuorum(WITHOUT_QUORUM_MS);
     await rig.moved();
     expect(await rig.audit()).toEqual([]);
     expect(rig.agent.status()).toMatchObject({ refills: 0, problem: null });

@@ -175,6 +175,13 @@ export class HubModel {
     return undefined;
   }
 
+  /** What the log says of a single message whose ID was stored since check(). */
+  repeated([write, second]: readonly Write[], nowMs: number): ModelAck | undefined {
+    if (write === undefined || second !== undefined) return undefined;
+    const seq = this.#duplicate(write.message.id, nowMs);
+    return seq === undefined ? undefined : { seq, duplicate: true };
+  }
+
   /** Stores what check() has let pass. */
   store(writes: readonly Write[], nowMs: number): ModelAck {
     let seq = 0;

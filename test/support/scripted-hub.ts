@@ -19,26 +19,9 @@ import { FastBatchModel, type Registered } from './fast-batch-model.ts';
 import { randomInt, type Random } from './random.ts';
 import { killScripted, ScriptedBatch, sealScripted } from './scripted-batch.ts';
 import { ScriptedLine } from './scripted-line.ts';
-import type { Faults, ScriptedHubOptions } from './scripted-options.ts';
+import type { Call, Effect, Faults, Proposal, ScriptedHubOptions } from './scripted-options.ts';
 
 export type { Faults };
-
-interface Call {
-  readonly reject: (error: HubError) => void;
-  /** Still on its way: what a cut may lose, or delay. */
-  transit: { cancel: Cancel; arrive: () => void } | undefined;
-}
-
-interface Proposal {
-  readonly writes: readonly Write[];
-  readonly keys: readonly string[];
-  readonly done: (result: ModelAck | HubError) => void;
-  /** It is a message of a fast batch. */
-  readonly registered?: Registered;
-  cancel: Cancel;
-}
-
-type Effect<T> = (done: (result: T | HubError) => void) => void;
 
 export class ScriptedHub implements Hub {
   readonly model: HubModel;
@@ -59,6 +42,7 @@ export class ScriptedHub implements Hub {
     publishes: 0,
     stored: 0,
     duplicates: 0,
+    repeatedInLog: 0,
     refusedByFence: 0,
     lostRequests: 0,
     lostAcks: 0,
@@ -85,6 +69,7 @@ export class ScriptedHub implements Hub {
   #black = false;
   #cancelBlack: Cancel = () => undefined;
   #leaderless = false;
+  #applyFromMs = 0;
   /** The request that is arriving is a late one. */
   #zombie = false;
 
@@ -138,6 +123,19 @@ export class ScriptedHub implements Hub {
     this.line.swallow();
     this.#cancelBlack();
     this.#cancelBlack = this.#clock.after(this.#keepAliveMs, () => this.#drop('nothing heard'));
+  }
+
+  /** A new leader has all in its log, and applies what was under way after `ms`, unheard, before all that comes later. */
+  behindItsLog(ms: number): void {
+    this.counters.elections++;
+    for (const proposal of this.#proposals) {
+      proposal.done = () => undefined;
+      // Of IDs under way only the leader knows that took them.
+      this.model.leave(proposal.keys.splice(0));
+      proposal.cancel();
+      proposal.cancel = this.#clock.after(ms, () => this.#commit());
+    }
+    this.#applyFromMs = this.#clock.monotonicMs() + ms;
   }
 
   /** The leader steps down: proposals are committed or forgotten, nobody hears which, and nobody answers for a while. */
@@ -436,7 +434,8 @@ export class ScriptedHub implements Hub {
     };
     this.#proposals.push(proposal);
     if (this.model.config.replicas === 1) return this.#commit();
-    proposal.cancel = this.#clock.after(this.#commitMs, () => this.#commit());
+    const behindMs = Math.max(0, this.#applyFromMs - this.#clock.monotonicMs());
+    proposal.cancel = this.#clock.after(behindMs + this.#commitMs, () => this.#commit());
   }
 
   /** The log commits in order. */
@@ -444,6 +443,11 @@ export class ScriptedHub implements Hub {
     const proposal = this.#proposals.shift();
     if (proposal === undefined) return;
     this.model.leave(proposal.keys);
+    const repeated = this.model.repeated(proposal.writes, this.#clock.monotonicMs());
+    if (repeated !== undefined) {
+      this.counters.repeatedInLog++;
+      return proposal.done(repeated);
+    }
     const ack = this.#store(proposal.writes);
     const { registered } = proposal;
     if (registered !== undefined)

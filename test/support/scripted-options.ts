@@ -1,7 +1,9 @@
-// What a scripted hub is told: how its link behaves, and what luck does to each request.
+// What a scripted hub is told: how its link behaves, and what luck does to each request; and what it keeps of each.
 
-import type { Clock } from '../../src/clock.ts';
-import type { ModelConfig } from './hub-model.ts';
+import type { Cancel, Clock } from '../../src/clock.ts';
+import type { HubError } from '../../sync/hub-error.ts';
+import type { Registered } from './fast-batch-model.ts';
+import type { ModelAck, ModelConfig, Write } from './hub-model.ts';
 import type { Random } from './random.ts';
 
 /** Probabilities per request, and how late a zombie comes. */
@@ -29,3 +31,20 @@ export interface ScriptedHubOptions {
   /** The stream is missing at first: stream() fails, or creates it. */
   readonly missing?: 'create' | 'fail';
 }
+
+export interface Call {
+  readonly reject: (error: HubError) => void;
+  /** Still on its way: what a cut may lose, or delay. */
+  transit: { cancel: Cancel; arrive: () => void } | undefined;
+}
+
+export interface Proposal {
+  readonly writes: readonly Write[];
+  readonly keys: string[];
+  done: (result: ModelAck | HubError) => void;
+  /** It is a message of a fast batch. */
+  readonly registered?: Registered;
+  cancel: Cancel;
+}
+
+export type Effect<T> = (done: (result: T | HubError) => void) => void;

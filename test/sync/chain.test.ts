@@ -1,57 +1,12 @@
 // Where a chain may begin, how it ends, and what the forwarder does with messages that old hubs do not take.
 
 import { expect, test } from 'vitest';
-import { BatchSize } from '../../sync/batch-size.ts';
 import { Chain } from '../../sync/chain.ts';
 import { jetStreamError } from '../../sync/hub-error.ts';
-import { markOf } from '../../sync/reconcile.ts';
-import type { Errand, Progress } from '../../sync/way.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryStream } from '../support/memory-stream.ts';
-import { seededRandom } from '../support/random.ts';
-import { ScriptedHub } from '../support/scripted-hub.ts';
+import type { Progress } from '../../sync/way.ts';
+import { wayLab as setup } from '../support/way-lab.ts';
 import { Window } from '../../sync/window.ts';
 import { memoryState } from '../support/forwarder-options.ts';
-
-const ORIGIN = { prefix: 'edge', gateway: 'gw7', stream: 'telemetry' };
-const CONFIG = { subjects: ['edge.gw7.>'], atomic: false, filterFence: false };
-
-interface Setup {
-  readonly clock: FakeClock;
-  readonly hub: ScriptedHub;
-  readonly stream: MemoryStream;
-  readonly errand: Errand;
-  readonly progress: (afterSeq: number, fenceSeq: number) => Progress;
-}
-
-function setup(): Setup {
-  const clock = new FakeClock();
-  const hub = new ScriptedHub({ clock, random: seededRandom(1), config: CONFIG });
-  const stream = new MemoryStream('telemetry');
-  const errand: Errand = {
-    origin: ORIGIN,
-    hubStream: 'EDGE',
-    stream,
-    hub,
-    clock,
-    size: new BatchSize(),
-    stopped: new AbortController().signal,
-    linkLost: () => false,
-    confirm: (last, hubSeq, created) => {
-      stream.confirm(markOf(ORIGIN, last, hubSeq, created));
-      return true;
-    },
-    sent: () => undefined,
-    setAside: ({ kind, ...entry }, reason) =>
-      stream.deadLetter('message' in entry ? entry.message.seq : 0, `${kind}: ${reason}`),
-  };
-  const progress = (afterSeq: number, fenceSeq: number): Progress => ({
-    afterSeq,
-    fenceSeq,
-    stream: hub.model.describe(),
-  });
-  return { clock, hub, stream, errand, progress };
-}
 
 test('a chain does not begin behind a sequence whose message nobody has looked at', async () => {
   const { clock, hub, stream, errand, progress } = setup();
@@ -132,12 +87,19 @@ test('a window confirms nothing behind a hole, and closing it fills the hole', a
   hub.refuse = () => undefined;
   stream.publishMany(10);
   const epoch = stream.currentEpoch;
+  const close = async (again: Progress): Promise<string> => {
+    const closing = window.close(again);
+    await clock.advanceAsync(20_000);
+    return await closing;
+  };
+  // Whether the reading told of all that had been sent is learnt first.
+  expect(await close(progress(6, 29))).toBe('read back');
+  expect(hub.model.history('edge.gw7.telemetry.>').slice(29)).toEqual([`gw7:telemetry:${epoch}:7`]);
+  expect(state.value.window).not.toBeNull();
   const there = hub.model.under('edge.gw7.telemetry.>').slice(6);
   const ahead = new Map(there.map(({ id = '', seq, subject }) => [id, { id, seq, subject }]));
-  const again: Progress = { ...progress(6, 29), ahead };
-  const closing = window.close(again);
-  await clock.advanceAsync(20_000);
-  await closing;
-  expect(hub.model.history('edge.gw7.telemetry.>').slice(29)).toEqual([`gw7:telemetry:${epoch}:7`]);
+  const again: Progress = { ...progress(6, 30), ahead };
+  expect(await close(again)).toBe('closed');
+  expect(hub.model.lastSeq).toBe(30);
   expect([again.afterSeq, again.fenceSeq, state.value.window]).toEqual([30, 30, null]);
 });

@@ -164,7 +164,7 @@ test('a work-queue with a thousand consumers knows which of their filters are ta
   expect(await again(1_002, 's.c.new')).toBe(taken);
   expect(await again(1_002, 's.*.8')).toBeUndefined();
   expect(await again(1_003, 's.>')).toBe(taken);
-}, 60_000);
+}, 120_000);
 
 test('streams of clients have 5,000 subjects together', async () => {
   const create = (i: number, count: number): Promise<string | undefined> =>
@@ -223,7 +223,7 @@ test('a consumer keeps 512 pull requests, however many come and whatever they as
   expect(none).toHaveLength(20_000);
   expect((await ask(hostile, 'CONSUMER.INFO.S.d'))['num_waiting']).toBe(512);
   hostile.unsubscribe(waiting.sid);
-}, 60_000);
+}, 120_000);
 
 test('acknowledgements of what was never delivered change nothing', async () => {
   await ask(hostile, 'STREAM.CREATE.S', { name: 'S', subjects: ['s.>'] });
@@ -249,7 +249,7 @@ test('acknowledgements of what was never delivered change nothing', async () => 
   expect(hostile.errors).toEqual([
     '-ERR \'Permissions Violation for Publish with Reply of "$JS.ACK.S.d.1.1.1.1.0"\'',
   ]);
-}, 60_000);
+}, 120_000);
 
 test('fifty atomic batches of a stream are open, a thousand in all', async () => {
   const create = (i: number): Promise<Answer> =>
@@ -329,7 +329,7 @@ test('messages that expire and purges by the hundred end in an empty stream', as
   await until('everything has expired, the markers too', async () =>
     JSON.stringify((await ask(hostile, 'STREAM.INFO.S'))['state']).includes('"messages":0'),
   );
-}, 60_000);
+}, 120_000);
 
 test('who asks for everything and does not read gets what fits, and others go on', async () => {
   await ask(hostile, 'STREAM.CREATE.S', { name: 'S', subjects: ['s.>'], allow_direct: true });
@@ -349,4 +349,4 @@ test('who asks for everything and does not read gets what fits, and others go on
   expect(await refusal('CONSUMER.CREATE.S.slow', push)).toBeUndefined();
   for (let i = 0; i < 200; i++) await request(other, 'mine', 'x');
   for (const socket of sockets) socket.destroy();
-}, 60_000);
+}, 120_000);

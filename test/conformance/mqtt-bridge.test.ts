@@ -115,7 +115,7 @@ test.each(WAYS)(
     expect(atAgent).toEqual(['0 up 0', '1 up 1', '2 up 2']);
     expect(atSite).toEqual(['0 down 0', '1 down 1', '2 down 2']);
   },
-  60_000,
+  120_000,
 );
 
 test.each(WAYS)(
@@ -141,7 +141,7 @@ test.each(WAYS)(
     const twice = ['from site', 'from site', 'from cloud', 'end', 'end', 'end of cloud'];
     expect(atSite).toEqual((spared ? all : twice).map((text) => `2 ${text}`));
   },
-  60_000,
+  120_000,
 );
 
 const COUNT = 200;
@@ -192,7 +192,8 @@ test.each(UP_WAYS)(
       },
       30_000,
     );
-    if (qos === 2 && version !== 'mqttv50') expect(found).toEqual(sent);
+    // Not in order: with a backlog mosquitto 2.0.11 sends what has just come to it in front of its own queue (seen on the wire).
+    if (qos === 2 && version !== 'mqttv50') expect(found.toSorted()).toEqual(sent.toSorted());
     else expect(new Set(found)).toEqual(new Set(sent));
   },
   120_000,

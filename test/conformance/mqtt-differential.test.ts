@@ -108,4 +108,4 @@ test('what time brings about comes as from mosquitto', async () => {
     }),
   );
   expect(reports.flat().join('\n\n')).toBe('');
-}, 60_000);
+}, 120_000);

@@ -34,7 +34,7 @@ beforeAll(async () => {
   url = `mqtt://127.0.0.1:${port}`;
   device = await mqtt.connectAsync(url, { protocolVersion: 4, clientId: 'device' });
   watcher = await mqtt.connectAsync(url, { protocolVersion: 4, clientId: 'watcher' });
-}, 60_000);
+}, 120_000);
 
 afterAll(async () => {
   await device.endAsync(true);
@@ -124,4 +124,4 @@ test('every filter matches what it matches at a nats-server', async () => {
         .toSorted(),
     );
   }
-}, 60_000);
+}, 120_000);

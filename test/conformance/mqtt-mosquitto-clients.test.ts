@@ -137,7 +137,7 @@ test.each(VERSIONS)(
     await programs.pub('mqttv5', '-t', name, '-q', '2', '-m', 'end');
     expect(await back.received(41)).toEqual([...all, '2 end']);
   },
-  60_000,
+  120_000,
 );
 
 test('a group of mosquitto_sub shares what comes: each message once, members of all versions', async () => {

@@ -197,7 +197,7 @@ test('a subscriber that does not read holds back nobody, and every message it mi
     expect(missed(qos)).toBeGreaterThan(0);
     expect((await session(at, `lazy-${qos}`))['dropped']).toMatchObject({ full: missed(qos) });
   }
-}, 60_000);
+}, 120_000);
 
 for (const [discard, first] of [
   ['new', 1],

@@ -291,7 +291,7 @@ test('requests that nobody takes are answered alike', async () => {
     { client: 0, bytes: 'PUB a..b _INBOX.a.2 2\r\nhi\r\n' },
     { client: 0, bytes: 'PUB .a _INBOX.a.2 2\r\nhi\r\n' },
   ]);
-}, 60_000);
+}, 120_000);
 
 test('a maximum of UNSUB is counted alike', async () => {
   const hello = 'CONNECT {"verbose":false,"headers":true,"protocol":1}\r\n';
@@ -311,7 +311,7 @@ test('a maximum of UNSUB is counted alike', async () => {
       { client: 0, bytes: 'SUB a 1\r\n' },
       { client: 1, bytes: pub },
     ]);
-}, 60_000);
+}, 120_000);
 
 test('logins and permissions get the same answers', async () => {
   const login = (user: string, pass: string): string =>
@@ -364,4 +364,4 @@ test('logins and permissions get the same answers', async () => {
     { client: 0, bytes: pub('site.nobody', '_INBOX.a') },
   ];
   await compare(everything, guarded);
-}, 60_000);
+}, 120_000);

@@ -44,7 +44,7 @@ test.runIf(possible)(
     await until('to be healthy again', () => disk.healthy(), RESUME_MS);
     await disk.audit();
   },
-  60_000,
+  120_000,
 );
 
 test.runIf(possible)(
@@ -63,7 +63,7 @@ test.runIf(possible)(
     await until('to be healthy again', () => disk.healthy(), RESUME_MS);
     await disk.audit();
   },
-  60_000,
+  120_000,
 );
 
 test.runIf(possible)(
@@ -83,7 +83,7 @@ test.runIf(possible)(
     await until('PUBACKs again', () => sensor.acked.length > acked);
     await disk.audit();
   },
-  60_000,
+  120_000,
 );
 
 test.runIf(possible)(
@@ -101,7 +101,7 @@ test.runIf(possible)(
     disk.empty();
     await disk.audit();
   },
-  60_000,
+  120_000,
 );
 
 test.runIf(possible)(
@@ -127,7 +127,7 @@ test.runIf(possible)(
     await disk.wan.restore();
     await disk.audit();
   },
-  60_000,
+  120_000,
 );
 
 test.runIf(possible)('a disk of 8 MiB is enough to work on', async () => {

@@ -6,6 +6,7 @@ import type { AgentOptions } from '../support/agent-process.ts';
 import { LoopFs } from '../support/loop-fs.ts';
 import { natsAgentProcess, type NatsAgentProcess } from '../support/nats-agent-process.ts';
 import type { Random } from '../support/random.ts';
+import { until } from '../support/until.ts';
 import { allActors, type Account, type Actor } from './jetstream-actors.ts';
 import { chance } from './moments.ts';
 
@@ -16,6 +17,7 @@ const RUN_MS = 500;
 const DURING_START_EVERY = 6;
 const START_MS = 500;
 const REQUEST_MS = 10_000;
+const PROMISED_MS = 60_000;
 /** Disk failures that the agent noticed by itself. */
 const NOTICED = new Set<number | null>([71, 74]);
 
@@ -94,6 +96,7 @@ async function run(
     }
     await agent.start();
     const lives = actors.map((actor) => live(actor, port, account));
+    if (round === 1) await promised(actors, lives);
     await chance(random, RUN_MS);
     // Before the power goes: what is answered from here on may rest on nothing.
     account.open = false;
@@ -113,6 +116,17 @@ async function run(
   if (code !== 0) violations.push(`the last agent ended with ${code}:\n${agent.output}`);
   const promises = Object.fromEntries(actors.map(({ name, promises: count }) => [name, count]));
   return { rounds, promises, violations };
+}
+
+/** Resolves when each has been promised something, however busy the machine is, or none is left to be. */
+async function promised(
+  actors: readonly Actor[],
+  lives: readonly Promise<readonly string[]>[],
+): Promise<void> {
+  let over = false;
+  const end = Promise.all(lives).then(() => (over = true));
+  const all = (): boolean => over || actors.every(({ promises }) => promises > 0);
+  await Promise.race([until('a promise to each', all, PROMISED_MS), end]);
 }
 
 /** One actor until its connection ends. An answer that says no is a violation, a lost connection is not. */

@@ -19,7 +19,7 @@ test.runIf(possible)(
     expect({ seed, violations: report.violations }).toEqual({ seed, violations: [] });
     expect(report.promises['orders']).toBeGreaterThan(CUTS * 20);
   },
-  180_000,
+  300_000,
 );
 
 test.runIf(possible)(
@@ -32,5 +32,5 @@ test.runIf(possible)(
     });
     expect(report.violations.join('\n')).toMatch(/orders|worker|bucket/);
   },
-  120_000,
+  300_000,
 );

@@ -14,4 +14,4 @@ test('ten SIGKILLs break no promise of the JetStream API', async () => {
   // What was promised, so that this test cannot come to test nothing.
   for (const { name } of allActors())
     expect([name, report.promises[name]]).toEqual([name, expect.toSatisfy((count) => count > 0)]);
-}, 180_000);
+}, 360_000);

@@ -142,5 +142,5 @@ test.runIf(possible)(
       expect(stored.includes(`after ${name}`)).toBe(version === 5);
     }
   },
-  60_000,
+  120_000,
 );

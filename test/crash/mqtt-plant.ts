@@ -20,7 +20,7 @@ const AWAY_MAX = 2;
 /** Nobody publishes while one has more to catch up with: no queue may overflow, 10,000 messages are its limit. */
 const BACKLOG_MAX = 5_000;
 const KEPT = ['kept/a', 'kept/b'];
-const RETAINED_MS = 10_000;
+const RETAINED_MS = 20_000;
 
 /** Stored under `data`; what goes to `line` only subscribers hear. */
 const topicsOf = (name: string): string[] => [`data/${name}/a`, `data/${name}/b`, `line/${name}/a`];
@@ -131,22 +131,31 @@ export class MqttPlant {
     for (const each of this.all) each.stop();
   }
 
-  /** What the retained messages say now is between the last acknowledged and the last sent. */
-  async lookAtRetained(): Promise<void> {
+  /**
+   * What the retained messages say now is between the last acknowledged and the last sent. False when the agent went
+   * away meanwhile.
+   */
+  async lookAtRetained(): Promise<boolean> {
     const keepers = this.publishers.filter((each) => !this.#heard.includes(each));
-    const before = keepers.map(({ acked }) => Math.max(0, ...acked));
-    const found = await this.#retained(before.filter((n) => n > 0).length).catch(() => undefined);
-    if (found === undefined) return;
+    const before = keepers.map(({ name, acked }) => ({ name, acked: Math.max(0, ...acked) }));
+    const acknowledged = before.filter(({ acked }) => acked > 0).map(({ name }) => name);
+    const found = await this.#retained(acknowledged).catch(() => undefined);
+    if (found === undefined) return false;
     this.retainedLooks++;
     keepers.forEach(({ name, sent }, i) => {
       const n = found.get(name) ?? 0;
-      if (n < (before[i] ?? 0) || n > sent)
-        this.#retainedWrong.push(`${name} has ${n} retained, acknowledged was ${before[i]}`);
+      const acked = before[i]?.acked ?? 0;
+      if (n < acked || n > sent)
+        this.#retainedWrong.push(`${name} has ${n} retained, acknowledged was ${acked}`);
     });
+    return true;
   }
 
-  /** Waits for `count` of them: one that is not on the disk yet comes when it is. */
-  async #retained(count: number): Promise<Map<string, number>> {
+  /**
+   * Waits for those of `keepers`: one that is not on the disk yet comes when it is. Not for as many as they are: that of
+   * another, whose acknowledgement is still on its way, may come first.
+   */
+  async #retained(keepers: readonly string[]): Promise<Map<string, number>> {
     const options = { version: 4, clientId: `look${this.#random()}` } as const;
     const { client } = await RawClient.connect(this.#agent.mqttPort, options);
     const found = new Map<string, number>();
@@ -157,7 +166,8 @@ export class MqttPlant {
       found.set(publisher, n);
     };
     client.send(rawSubscribe(4, 1, [{ filter: 'kept/#', qos: 1 }]));
-    await client.until('retained', () => found.size >= count, RETAINED_MS).catch(() => undefined);
+    const isComplete = (): boolean => keepers.every((name) => found.has(name));
+    await client.until('retained', isComplete, RETAINED_MS).catch(() => undefined);
     const { closed } = client;
     client.destroy();
     if (closed) throw new Error('the agent is gone');
@@ -176,7 +186,8 @@ export class MqttPlant {
       () => !this.busy && this.subscribers.every((each) => each.unreleased === 0 && arrived(each)),
       withinMs,
     ).catch(() => undefined);
-    await this.lookAtRetained();
+    if (!(await this.lookAtRetained()))
+      this.#retainedWrong.push('the agent was gone when the retained messages were looked at last');
   }
 
   /** Everything that is wrong, as sentences; the agent is stopped. */

@@ -12,8 +12,12 @@ import { NO_FDATASYNC } from './mutants.ts';
 const MESSAGES = 2_000;
 const FEW = 60;
 const SUBSCRIBING = ['data/#', 'line/#'];
-/** A sync as a card takes it, so that much is committed meanwhile. */
-const SLOW_SYNC = ['-e', 'inject=fdatasync:delay_enter=30000'];
+/** Syncs as a card takes them, in microseconds, so that much is committed meanwhile; the longer ones for a machine so busy that nothing was. */
+const SYNCS_US = [30_000, 300_000] as const;
+
+function slowSync(us: number): string[] {
+  return ['-e', `inject=fdatasync:delay_enter=${us}`];
+}
 
 const DEVICES: Readonly<Record<string, DeviceOptions>> = {
   many1: publishing(4, 1, 1_000, 'data/many1', MESSAGES),
@@ -40,7 +44,11 @@ function publishing(
 }
 
 test('no acknowledgement, delivery or release leaves before the fdatasync that covers it', async () => {
-  const { report, published } = await traced({});
+  let { report, published } = await traced({});
+  for (const us of SYNCS_US.slice(1)) {
+    expect(report.violations).toEqual([]);
+    if (report.commitsDuringSync === 0) ({ report, published } = await traced({}, us));
+  }
   expect(report.violations).toEqual([]);
   expect(report.left).toMatchObject({
     connack: Object.keys(DEVICES).length,
@@ -53,19 +61,20 @@ test('no acknowledgement, delivery or release leaves before the fdatasync that c
     pubrel: 2 * MESSAGES + FEW,
   });
   expect(report.commitsDuringSync).toBeGreaterThan(0);
-}, 120_000);
+}, 300_000);
 
 test('the same trace of an agent without the fdatasync is full of violations', async () => {
   const { report } = await traced(NO_FDATASYNC);
   expect(report.violations.length).toBeGreaterThan(MESSAGES);
-}, 120_000);
+}, 300_000);
 
 async function traced(
   env: Readonly<Record<string, string>>,
+  syncUs: number = SYNCS_US[0],
 ): Promise<{ report: MqttTraceReport; published: number }> {
   await using agent = await AgentProcess.create({ config: ONE_STREAM, env });
   const file = join(agent.dir, 'trace');
-  agent.options = { ...agent.options, wrapper: [...mqttStraceWrapper(file), ...SLOW_SYNC] };
+  agent.options = { ...agent.options, wrapper: [...mqttStraceWrapper(file), ...slowSync(syncUs)] };
   await agent.start();
   const devices = Object.entries(DEVICES).map(
     ([name, options]) => new Device(name, agent.mqttPort, options),
@@ -84,7 +93,7 @@ async function traced(
       () =>
         publishers.every(({ sent, inFlight }) => sent > 0 && inFlight === 0) &&
         subscribers.every((each) => each.deliveries.length >= total && each.unreleased === 0),
-      60_000,
+      180_000,
     );
     expect(devices.flatMap(({ complaints }) => complaints)).toEqual([]);
   } finally {

@@ -23,14 +23,14 @@ test('no PubAck, no delivery and no answer to an ack leaves before the fdatasync
   // To the consumer that pulls, and to the one that is pushed.
   expect(report.deliveries).toBeGreaterThanOrEqual(2 * MESSAGES);
   expect(report.syncs).toBeGreaterThan(2 * WINDOWS.length);
-}, 60_000);
+}, 120_000);
 
 test('the same trace of an agent without the fdatasync is full of violations', async () => {
   const report = await traced(NO_FDATASYNC);
   const acks = report.violations.filter((text) => text.startsWith('ack '));
   expect(acks.length).toBeGreaterThan(MESSAGES / 2);
   expect(report.violations.length - acks.length).toBeGreaterThan(MESSAGES);
-}, 60_000);
+}, 120_000);
 
 async function traced(env: Readonly<Record<string, string>>): Promise<NatsTraceReport> {
   const { agent, port } = await natsAgentProcess({ env });

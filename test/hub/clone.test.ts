@@ -6,7 +6,7 @@ import { auditFleet, cloneCard } from './clones.ts';
 import { Rig } from './rig.ts';
 import { burst } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 const NOTICED_MS = 15_000;
 
 test.concurrent.each([

@@ -7,7 +7,7 @@ import { ClusterRig } from './cluster-rig.ts';
 import { lasting } from './gateway-rig.ts';
 import { FAILED, told } from './mishaps.ts';
 
-const TEST_MS = 120_000;
+const TEST_MS = 240_000;
 /** A command gives it a minute. */
 const WITHOUT_QUORUM_MS = 8_000;
 

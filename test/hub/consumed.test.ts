@@ -9,7 +9,7 @@ import { rollBack, snapshot } from './hub-stores.ts';
 import { lasting, Rig } from './rig.ts';
 import { burst } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 const FILTER = 'edge.gw7.SENSORS.>';
 const REFILL = 'the hub lost messages that it had confirmed; sending them again';
 

@@ -18,7 +18,7 @@ import {
 import { lasting, Rig } from './rig.ts';
 import { burst } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 
 const accountsOf = new WeakMap<Rig, Accounts>();
 

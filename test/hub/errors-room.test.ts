@@ -11,7 +11,7 @@ import { execFileSync } from 'node:child_process';
 import { rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 
 /** Limits that the thirty messages of the beginning pass, and a further thirty do not. */
 const LIMITS: readonly (readonly [string, Record<string, unknown>, Record<string, unknown>])[] = [

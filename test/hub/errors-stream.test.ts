@@ -8,7 +8,7 @@ import { MISCONFIGURED, suffer, told, type Mishap } from './mishaps.ts';
 import { Rig, type RigOptions } from './rig.ts';
 import { burst } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 const NARROW = { subjects: ['edge.other.>'] };
 const WIDE = { subjects: ['edge.>'] };
 /** Messages that are gone with a stream that somebody deleted, older than the grace of these tests. */

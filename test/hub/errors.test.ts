@@ -13,7 +13,7 @@ import { Accounts, MISCONFIGURED, NO_CONNECTION, told } from './mishaps.ts';
 import { Rig } from './rig.ts';
 import { burst } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 test.concurrent(
   'the hub stream is missing: data waits until it is there',
   { timeout: TEST_MS },

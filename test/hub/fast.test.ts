@@ -14,7 +14,7 @@ import { EDGE, HubAdmin } from './hub-admin.ts';
 import { lasting, Rig } from './rig.ts';
 import { burst, MqttTraffic } from './traffic.ts';
 
-const TEST_MS = 120_000;
+const TEST_MS = 240_000;
 /** IDs are forgotten long before the late bytes come. */
 const FORGETFUL = { ...EDGE, allow_batched: true, duplicate_window: 100_000_000 };
 const LATE_MS = 600;

@@ -95,7 +95,7 @@ export class GatewayRig {
   }
 
   /** Resolves when the hub has confirmed `more` messages since now. */
-  async confirmed(more: number, timeoutMs = 20_000): Promise<void> {
+  async confirmed(more: number, timeoutMs = 40_000): Promise<void> {
     const from = this.agent.status().confirmedSeq;
     await until(
       `${more} messages at the hub`,

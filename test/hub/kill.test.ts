@@ -13,7 +13,7 @@ import { HubAdmin, LONGER_THAN_WINDOW_MS } from './hub-admin.ts';
 import { lasting, Rig } from './rig.ts';
 import { MqttTraffic } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 
 function config(url: string): string {
   return `[log]

@@ -11,7 +11,7 @@ import { EDGE, HubAdmin, LONGER_THAN_WINDOW_MS } from './hub-admin.ts';
 import { lasting } from './gateway-rig.ts';
 import { MqttTraffic } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 const KILLS = 6;
 
 test.each([

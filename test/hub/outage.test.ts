@@ -15,7 +15,7 @@ const SINGLE = { ...EDGE, allow_atomic: false };
 const ROUNDS = 2;
 
 /** A rig needs a few seconds for each outage. */
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 
 type Outage = (rig: Rig) => Promise<void>;
 

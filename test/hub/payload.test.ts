@@ -17,7 +17,7 @@ import { EDGE } from './hub-admin.ts';
 import { lasting, Rig } from './rig.ts';
 
 const run = promisify(execFile);
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 
 function port(name: string, path: string, { framing }: Recording): string {
   const keys = [`name = "${name}"`, `path = "${path}"`, `framing = "${framing.type}"`];

@@ -19,7 +19,7 @@ import { copy, replace } from './hub-stores.ts';
 import { Rig } from './rig.ts';
 import { burst } from './traffic.ts';
 
-const TEST_MS = 90_000;
+const TEST_MS = 180_000;
 
 const UNKNOWN_EPOCH = 'the hub holds messages of this gateway that this store never had';
 const REFILL = 'the hub lost messages that it had confirmed; sending them again';

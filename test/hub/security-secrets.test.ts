@@ -13,7 +13,7 @@ import { startNatsServer } from '../support/nats-server.ts';
 import { until } from '../support/until.ts';
 import { Operator } from './operator.ts';
 
-const TEST_MS = 60_000;
+const TEST_MS = 180_000;
 const dir = mkdtempSync(join(tmpdir(), 'mangrove-secrets-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 

@@ -1,5 +1,9 @@
 // A real ext4 in a file: small enough to fill, and with a power switch. Linux and root only, because it is mounted
 // through a loop device.
+//
+// Other tests make network namespaces, and each of those has a copy of all mounts of its time. A file system that is still
+// mounted there does not end with our unmounting: the next mount would be the same one, with its power cut. So it lies
+// on a mount that is shared: what is unmounted here is unmounted in every copy.
 
 import { execFile, execFileSync, spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
@@ -49,12 +53,15 @@ export class LoopFs implements AsyncDisposable {
   #switch: ChildProcessByStdio<Writable, Readable, null> | undefined;
   readonly #atExit = (): void => {
     if (this.#mounted) execFileSync('umount', ['--lazy', this.path]);
+    execFileSync('umount', ['--lazy', this.#folder]);
   };
 
   private constructor() {
     removeAbandoned();
     this.#folder = mkdtempSync(join(tmpdir(), `mangrove-loop-${process.pid}-`));
     this.path = join(this.#folder, 'mnt');
+    execFileSync('mount', ['--bind', this.#folder, this.#folder]);
+    execFileSync('mount', ['--make-shared', this.#folder]);
     mkdirSync(this.path);
     process.once('exit', this.#atExit);
   }
@@ -135,6 +142,7 @@ export class LoopFs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#mounted) await this.unmount();
     process.off('exit', this.#atExit);
+    await run('umount', ['--lazy', this.#folder]);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
@@ -145,11 +153,12 @@ function removeAbandoned(): void {
     const pid = /^mangrove-loop-(\d+)-/.exec(name)?.[1];
     if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
     const folder = join(tmpdir(), name);
-    try {
-      execFileSync('umount', ['--lazy', join(folder, 'mnt')], { stdio: 'ignore' });
-    } catch {
-      // It was not mounted any more.
-    }
+    for (const path of [join(folder, 'mnt'), folder])
+      try {
+        execFileSync('umount', ['--lazy', path], { stdio: 'ignore' });
+      } catch {
+        // It was not mounted any more.
+      }
     rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -7,7 +7,7 @@ import { decodeRaw, type RawPacket } from './mqtt-raw-decode.ts';
 import { RAW_PINGREQ, rawConnect, type RawConnect, type RawVersion } from './mqtt-raw-encode.ts';
 
 /** How long an answer may take on a busy machine. */
-const ANSWER_MS = 20_000;
+const ANSWER_MS = 40_000;
 
 /** The packet of one type, also where several types look alike. */
 export type PacketOf<T extends RawPacket['type'], P = RawPacket> = P extends { type: infer U }

@@ -132,7 +132,7 @@ test.each(SEEDS)(
     await until('the last one to end', () => gateway.listener.stats().sessions === 0);
     await gateway.expectEmpty();
   },
-  60_000,
+  120_000,
 );
 
 /** All but `connections` are gone, and nothing of theirs is held. */
@@ -182,7 +182,7 @@ test('a thousand connections that send half a CONNECT keep nobody out, and are c
   await expectCalm(1);
   expect(witness.client.closed).toBe(false);
   witness.client.destroy();
-}, 60_000);
+}, 120_000);
 
 test('a connection that sends a byte now and then is closed when the time for its CONNECT is over', async () => {
   await start({ connectTimeoutMs: 500, lingerMs: 100 });
@@ -261,5 +261,5 @@ test.each([0, 1, 2])(
     await until('its memory back', () => gateway.listener.stats().memoryBytes === 0);
     witness.client.destroy();
   },
-  60_000,
+  120_000,
 );

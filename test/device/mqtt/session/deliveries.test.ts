@@ -227,7 +227,7 @@ test.each([1, 2] as const)(
     else session.pubcomp(first);
     expect(link.published.map(({ packetId }) => packetId)).toEqual([first]);
   },
-  20_000,
+  90_000,
 );
 
 test('what may have been sent at QoS 2 before a crash is finished, expired or not', () => {

@@ -2,6 +2,19 @@
 // A publisher repeats its subjects, so nearly every match is one Map look-up.
 
 import { isFilter } from './subject.ts';
+import {
+  collect,
+  collectEntries,
+  entriesAt,
+  Found,
+  isEmpty,
+  level,
+  memberSet,
+  removeFrom,
+  type Entry,
+  type Level,
+  type Matched,
+} from './sublist-tree.ts';
 
 /** Distinct subjects whose matches are remembered; beyond it the cache starts anew. Some 200 bytes an entry. */
 const CACHE_SUBJECTS_MAX = 4096;
@@ -19,21 +32,6 @@ const DOLLAR = 36;
 /** Subjects that begin with `$` are told apart by their first bytes: `$JS.ACK.` and some of the stream's name. */
 const DOLLAR_PREFIX = 16;
 
-interface Level<T> {
-  next: Map<string, Level<T>> | undefined;
-  here: Set<T> | undefined;
-  /** Members by the name of their queue group. */
-  groups: Map<string, Set<T>> | undefined;
-}
-
-/** What covers a subject. The arrays are shared: do not change them. */
-export interface Matched<T> {
-  /** Each of these gets a copy. */
-  readonly plain: readonly T[];
-  /** Of each of these groups one member gets a copy. A group is its name, whatever filters its members have. */
-  readonly groups: readonly (readonly T[])[];
-}
-
 /** A match that holds for one subject, or for all that begin with `prefix` and have one token more, or any number. */
 interface Memo<T> {
   readonly generation: number;
@@ -44,6 +42,7 @@ interface Memo<T> {
 
 export class Sublist<T> {
   readonly #root: Level<T> = level();
+  readonly #isLast: ((entry: T) => boolean) | undefined;
   readonly #exact: (Memo<T> | undefined)[] = Array(MEMOS_MAX).fill(undefined);
   readonly #prefixed: (Memo<T> | undefined)[] = Array(MEMOS_MAX).fill(undefined);
   /** Counts the changes: a memo of an earlier one is void. */
@@ -51,6 +50,11 @@ export class Sublist<T> {
   readonly #cache = new Map<string, Matched<T>>();
   #cachedEntries = 0;
   #count = 0;
+
+  /** `isLast` says of an entry, always the same, that it comes after the others. */
+  constructor(isLast?: (entry: T) => boolean) {
+    this.#isLast = isLast;
+  }
 
   get count(): number {
     return this.#count;
@@ -63,9 +67,9 @@ export class Sublist<T> {
 
   /**
    * Adds `entry` under `filter`, as a member of the group `queue` if one is given. Throws a TypeError on an invalid
-   * filter. The same entry twice is one.
+   * filter. The same entry twice is one: false then.
    */
-  insert(filter: string, entry: T, queue?: string): void {
+  insert(filter: string, entry: T, queue?: string): boolean {
     if (!isFilter(filter)) throw new TypeError(`invalid subject: ${filter}`);
     let at = this.#root;
     for (const token of filter.split('.')) {
@@ -75,22 +79,25 @@ export class Sublist<T> {
       at = next;
     }
     const entries = queue === undefined ? (at.here ??= new Set()) : memberSet(at, queue);
-    if (!entries.has(entry)) this.#count++;
+    if (entries.has(entry)) return false;
+    this.#count++;
     entries.add(entry);
     this.#changed();
+    return true;
   }
 
-  /** Removes `entry` from `filter` (and its group); unknown ones are ignored. */
-  remove(filter: string, entry: T, queue?: string): void {
+  /** Removes `entry` from `filter` (and its group); false for one that is not there. */
+  remove(filter: string, entry: T, queue?: string): boolean {
     const path: [Level<T>, string][] = [];
     let at = this.#root;
     for (const token of filter.split('.')) {
       const next = at.next?.get(token);
-      if (next === undefined) return;
+      if (next === undefined) return false;
       path.push([at, token]);
       at = next;
     }
-    if (removeFrom(at, entry, queue)) this.#count--;
+    if (!removeFrom(at, entry, queue)) return false;
+    this.#count--;
     for (const [parent, token] of path.reverse()) {
       const child = parent.next?.get(token);
       if (child === undefined || !isEmpty(child)) break;
@@ -98,9 +105,28 @@ export class Sublist<T> {
       if (parent.next?.size === 0) parent.next = undefined;
     }
     this.#changed();
+    return true;
   }
 
-  /** All entries of no group whose filter covers `subject`. The array is shared: do not change it. */
+  /** Every entry with its filter and its group, in no order. */
+  *all(): Generator<Entry<T>> {
+    const waiting: [string, Level<T>][] = [['', this.#root]];
+    for (let each = waiting.pop(); each !== undefined; each = waiting.pop()) {
+      const [filter, at] = each;
+      yield* entriesAt(filter, at);
+      for (const [token, next] of at.next ?? [])
+        waiting.push([filter === '' ? token : `${filter}.${token}`, next]);
+    }
+  }
+
+  /** Every entry whose filter covers `subject`, with the filter and its group. Nothing is remembered. */
+  entriesOn(subject: string): readonly Entry<T>[] {
+    const found: Entry<T>[] = [];
+    collectEntries(this.#root, '', subject.split('.'), 0, found);
+    return found;
+  }
+
+  /** All entries of no group whose filter covers `subject`, those that come last aside. The array is shared: do not change it. */
   match(subject: string): readonly T[] {
     return this.route(subject).plain;
   }
@@ -110,7 +136,10 @@ export class Sublist<T> {
     const cached = this.#cache.get(subject);
     if (cached !== undefined) return cached;
     const matched = this.#walk(subject);
-    const entries = matched.groups.reduce((n, group) => n + group.length, matched.plain.length);
+    const entries = matched.groups.reduce(
+      (n, { members, last }) => n + members.length + last.length,
+      matched.plain.length + matched.last.length,
+    );
     this.#cachedEntries += entries;
     if (this.#cache.size >= CACHE_SUBJECTS_MAX || this.#cachedEntries > CACHE_ENTRIES_MAX) {
       this.#forget();
@@ -135,7 +164,8 @@ export class Sublist<T> {
     if (alike !== undefined && alike.generation === this.#generation && covers(alike, subject, dot))
       return alike.matched;
     const matched = this.#walk(subject);
-    if (matched.groups.length > 0 || matched.plain.length > MEMO_ENTRIES_MAX) return matched;
+    const plain = matched.plain.length + matched.last.length;
+    if (matched.groups.length > 0 || plain > MEMO_ENTRIES_MAX) return matched;
     const memo = { ...beginning(this.#root, subject), generation: this.#generation, matched };
     if (memo.rest === 'none') this.#exact[bySubject] = memo;
     else this.#prefixed[byPrefix] = memo;
@@ -145,7 +175,7 @@ export class Sublist<T> {
   #walk(subject: string): Matched<T> {
     const found = new Found<T>();
     collect(this.#root, subject, 0, found);
-    return found.matched();
+    return found.matched(this.#isLast);
   }
 
   /** Whether some filter has `first` as its first token, literally. */
@@ -160,7 +190,7 @@ export class Sublist<T> {
     const found = new Found<T>();
     const at = this.#root.next?.get(first);
     if (at !== undefined) collect(at, subject, first.length + 1, found);
-    return found.matched();
+    return found.matched(this.#isLast);
   }
 
   /** Whether the group `queue` has a member that covers `subject`. */
@@ -235,75 +265,4 @@ function hasOnly<T>(next: Map<string, Level<T>> | undefined, orAny: boolean): bo
   if (next === undefined) return true;
   const wildcards = (next.has('>') ? 1 : 0) + (orAny && next.has('*') ? 1 : 0);
   return next.size === wildcards;
-}
-
-/** Gathers what a walk finds; an entry under two filters is found once. */
-class Found<T> {
-  #sets: Set<T>[] = [];
-  #groups: Map<string, T[]> | undefined;
-
-  add(at: Level<T>): void {
-    if (at.here !== undefined) this.#sets.push(at.here);
-    if (at.groups === undefined) return;
-    this.#groups ??= new Map();
-    for (const [queue, members] of at.groups) {
-      const known = this.#groups.get(queue);
-      if (known === undefined) this.#groups.set(queue, [...members]);
-      else known.push(...members);
-    }
-  }
-
-  has(queue: string): boolean {
-    return this.#groups?.has(queue) === true;
-  }
-
-  matched(): Matched<T> {
-    const [first, second] = this.#sets;
-    const groups = this.#groups === undefined ? [] : [...this.#groups.values()];
-    if (first === undefined) return { plain: [], groups };
-    if (second === undefined) return { plain: [...first], groups };
-    const plain = new Set<T>();
-    for (const set of this.#sets) for (const entry of set) plain.add(entry);
-    return { plain: [...plain], groups };
-  }
-}
-
-function level<T>(): Level<T> {
-  return { next: undefined, here: undefined, groups: undefined };
-}
-
-function isEmpty<T>(at: Level<T>): boolean {
-  return at.next === undefined && at.here === undefined && at.groups === undefined;
-}
-
-function memberSet<T>(at: Level<T>, queue: string): Set<T> {
-  at.groups ??= new Map();
-  let members = at.groups.get(queue);
-  if (members === undefined) at.groups.set(queue, (members = new Set()));
-  return members;
-}
-
-function removeFrom<T>(at: Level<T>, entry: T, queue: string | undefined): boolean {
-  const entries = queue === undefined ? at.here : at.groups?.get(queue);
-  if (entries?.delete(entry) !== true) return false;
-  if (entries.size > 0) return true;
-  if (queue === undefined) at.here = undefined;
-  else at.groups?.delete(queue);
-  if (at.groups?.size === 0) at.groups = undefined;
-  return true;
-}
-
-/** Finds what covers `subject` from the token that begins at `from`, which is behind the end when no token is left. */
-function collect<T>(at: Level<T>, subject: string, from: number, found: Found<T>): void {
-  if (from > subject.length) return found.add(at);
-  const { next } = at;
-  if (next === undefined) return;
-  const rest = next.get('>');
-  if (rest !== undefined) found.add(rest);
-  const dot = subject.indexOf('.', from);
-  const end = dot < 0 ? subject.length : dot;
-  const exact = next.get(subject.slice(from, end));
-  if (exact !== undefined) collect(exact, subject, end + 1, found);
-  const any = next.get('*');
-  if (any !== undefined && any !== exact) collect(any, subject, end + 1, found);
 }

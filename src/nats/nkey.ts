@@ -30,7 +30,8 @@ export function isSigned(nonce: string, signature: string, key: KeyObject): bool
   return verify(null, Buffer.from(nonce, 'latin1'), key, Buffer.from(signature, 'base64'));
 }
 
-function decodeBase32(text: string): Buffer {
+/** Of RFC 4648, without padding; the text must be such. */
+export function decodeBase32(text: string): Buffer {
   const bytes: number[] = [];
   let bits = 0;
   let value = 0;
@@ -45,8 +46,21 @@ function decodeBase32(text: string): Buffer {
   return Buffer.from(bytes);
 }
 
+/** The other way. */
+export function encodeBase32(bytes: Buffer): string {
+  let text = '';
+  let bits = 0;
+  let value = 0;
+  for (const byte of bytes) {
+    value = (value << 8) | byte;
+    for (bits += 8; bits >= 5; bits -= 5) text += ALPHABET.charAt((value >>> (bits - 5)) & 31);
+    value &= (1 << bits) - 1;
+  }
+  return bits === 0 ? text : text + ALPHABET.charAt((value << (5 - bits)) & 31);
+}
+
 /** CRC-16/XMODEM. */
-function crc16(bytes: Buffer): number {
+export function crc16(bytes: Buffer): number {
   let crc = 0;
   for (const byte of bytes) {
     crc ^= byte << 8;

@@ -2,8 +2,10 @@
 // answered with a PubAck once the disk has it, and not before. A client whose messages the disk cannot take yet is not
 // read further: at most `publishBytesInFlightMax` of them wait here.
 
+import { domainPrefix, isRequestSubject, withoutDomain } from '../domain-subject.ts';
 import type { Message, PublishError, PubAck, Receipt } from '../message.ts';
-import { isAsciiPublishSubject, isFilter, isPublishSubject } from '../subject.ts';
+import { pubAckBegins, pubAckText } from '../pub-ack-text.ts';
+import { isAsciiPublishSubject, isPublishSubject } from '../subject.ts';
 import type { NatsUser } from './auth.ts';
 import type { ConnectOptions } from './connect.ts';
 import { noRespondersFrame, OK, wire } from './encoder.ts';
@@ -13,9 +15,6 @@ import type { Shared } from './shared.ts';
 import type { Receiver, Subscriptions } from './subscriptions.ts';
 
 const JS = '$JS.';
-/** What a client may ask for under a domain. */
-const BUCKETS = /^\$(?:KV|OBJ)\../;
-const REQUESTS = /^(?:INFO$|(?:STREAM|CONSUMER|DIRECT|META|SERVER|ACCOUNT)\..)/;
 const USER_INFO = '$SYS.REQ.USER.INFO';
 /** Subjects of the server itself: of a cluster's own traffic, and what the hub refused. */
 const RESERVED = /^(_GR_|\$GNR|\$NRG|\$DEAD)\./;
@@ -55,7 +54,7 @@ export class Publishing {
     this.#shared = shared;
     this.#subscriptions = subscriptions;
     const { domain } = shared.options;
-    this.#domainApi = domain === undefined ? undefined : `$JS.${domain}.API.`;
+    this.#domainApi = domain === undefined ? undefined : domainPrefix(domain);
   }
 
   /** Publishes that wait for the disk. */
@@ -96,10 +95,7 @@ export class Publishing {
   /** With a domain, a client puts it into requests, and before a bucket's subjects too (nats-server's mapping). */
   #withoutDomain(subject: string): string {
     const api = this.#domainApi;
-    if (api === undefined || !subject.startsWith(api)) return subject;
-    const rest = subject.slice(api.length);
-    if (BUCKETS.test(rest)) return rest;
-    return REQUESTS.test(rest) ? `$JS.API.${rest}` : subject;
+    return api === undefined ? subject : withoutDomain(subject, api);
   }
 
   #isAllowed(subject: string, reply: string | undefined): boolean {
@@ -127,10 +123,7 @@ export class Publishing {
   #isPublishSubject(subject: string): boolean {
     if (subject !== this.#checked) {
       this.#checked = subject;
-      // The API names filters in its subjects: `$JS.API.CONSUMER.CREATE.S.c.a.>`.
-      this.#isValid =
-        isPublishSubject(subject) ||
-        (subject.startsWith(JS) && isFilter(subject.replaceAll('>', '*')));
+      this.#isValid = isRequestSubject(subject);
     }
     return this.#isValid;
   }
@@ -154,7 +147,7 @@ export class Publishing {
     this.#messages--;
     this.#bytes -= bytes;
     if (reply !== undefined && !(error === null && this.#acknowledge(reply, ack)))
-      this.#answer(reply, answerJson(error, ack, this.#shared.options.domain));
+      this.#answer(reply, pubAckText(error, ack, this.#shared.options.domain));
     this.#client.settled();
   }
 
@@ -163,7 +156,7 @@ export class Publishing {
     if (ack === null || ack.duplicate !== undefined || ack.batch !== undefined) return false;
     if (ack.stream !== this.#ackOf) {
       this.#ackOf = ack.stream;
-      const begins = ackBegins(ack.stream, this.#shared.options.domain);
+      const begins = pubAckBegins(ack.stream, this.#shared.options.domain);
       this.#ackBegins = wire(begins) === begins ? begins : '';
     }
     if (this.#ackBegins === '' || !isAsciiPublishSubject(reply)) return false;
@@ -194,31 +187,4 @@ export class Publishing {
     };
     this.#answer(reply, JSON.stringify({ server: serverInfo(this.#shared), data }));
   }
-}
-
-/** A PubAck up to its sequence. */
-function ackBegins(stream: string, domain: string | undefined): string {
-  const where = domain === undefined ? '' : `"domain":${JSON.stringify(domain)},`;
-  return `{"stream":${JSON.stringify(stream)},${where}"seq":`;
-}
-
-/** Empty where there is nothing to acknowledge yet. */
-function answerJson(
-  error: PublishError | null,
-  ack: PubAck | null,
-  domain: string | undefined,
-): string {
-  if (error !== null) {
-    const { code, errCode, message } = error;
-    return JSON.stringify({
-      error: { code, err_code: errCode, description: message },
-      ...(ack === null ? {} : { stream: ack.stream, seq: 0 }),
-    });
-  }
-  if (ack === null) return '';
-  let json = `${ackBegins(ack.stream, domain)}${ack.seq}`;
-  if (ack.duplicate === true) json += ',"duplicate":true';
-  if (ack.batch !== undefined)
-    json += `,"batch":${JSON.stringify(ack.batch)},"count":${ack.count ?? 0}`;
-  return `${json}}`;
 }

@@ -136,6 +136,111 @@ test('acknowledgements to consumers push no other subject out of memory', () => 
   expect(broker.cachedSubjects).toBe(1);
 });
 
+test('who is behind a link comes last, and gets nothing that a stream here has taken', () => {
+  const broker = new Broker();
+  const got: string[] = [];
+  const link = {
+    isRemote: true,
+    offer: ({ subject }: Message, from: object | undefined, target?: string): boolean => {
+      if (from === link) return false;
+      got.push(target === undefined ? `link ${subject}` : `link ${subject} to ${target}`);
+      return true;
+    },
+  };
+  broker.subscribe('a.>', link);
+  expect(broker.publish(message('a.b')), 'only the link').toBe('delivered');
+  broker.subscribe('a.b', { deliver: () => got.push('near') });
+  broker.publish(message('a.b'));
+  expect(broker.publish(message('a.c'), undefined, link), 'nothing comes back').toBe('nobody');
+  const receipt: Receipt = () => undefined;
+  broker.subscribe('a.kept', { store: () => got.push('stored') });
+  expect(broker.publish(message('a.kept'), receipt)).toBe('stored');
+  expect(broker.answer(message('a.kept')), 'an answer goes to both').toBe('stored');
+  expect(broker.answerText('a.kept', 'x')).toBe('stored');
+  expect(broker.deliverTo('a.kept', message('s'))).toBe('delivered');
+  broker.notify(message('a.news'));
+  expect(broker.hasInterest('a.x')).toBe(true);
+  expect(broker.subscribers('a.b').length).toBe(1);
+  expect(got).toEqual([
+    'link a.b',
+    'near',
+    'link a.b',
+    'stored',
+    'stored',
+    'link a.kept to a.kept',
+    'stored',
+    'link a.kept to a.kept',
+    'link s to a.kept',
+    'link a.news to a.news',
+  ]);
+});
+
+test('who is asked learns where the gateway itself sends a message to, and nothing for a publish', () => {
+  const broker = new Broker();
+  const targets: (string | undefined)[] = [];
+  const offer = (_: Message, __: object | undefined, target: string | undefined): boolean =>
+    targets.push(target) > 0;
+  broker.subscribe('a.b', { offer });
+  broker.subscribe('a.b', { offer }, 'crew');
+  broker.publish(message('a.b'));
+  broker.answer(message('a.b'));
+  broker.answerText('a.b', 'x');
+  broker.deliverTo('a.b', message('stored'));
+  broker.notify(message('a.b'));
+  const twice = (target: string | undefined) => [target, target];
+  expect(targets).toEqual([...twice(undefined), ...Array(8).fill('a.b')]);
+});
+
+test('in a queue group a member here is asked before one behind a link', () => {
+  const broker = new Broker();
+  const got = { near: 0, far: 0 };
+  let busy = false;
+  broker.subscribe('w.>', { isRemote: true, offer: () => ++got.far > 0 }, 'crew');
+  const end = broker.subscribe('w.*', { offer: () => !busy && ++got.near > 0 }, 'crew');
+  for (let i = 0; i < 50; i++) broker.publish(message('w.x'));
+  expect(got).toEqual({ near: 50, far: 0 });
+  busy = true;
+  expect(broker.publish(message('w.x'))).toBe('delivered');
+  end();
+  expect(broker.publish(message('w.x'))).toBe('delivered');
+  expect(got).toEqual({ near: 50, far: 2 });
+});
+
+test('what came over a link reaches only the queue groups that it names', () => {
+  const broker = new Broker();
+  const got: string[] = [];
+  for (const queue of ['crew', 'others'])
+    broker.subscribe('w.*', { deliver: () => got.push(queue) }, queue);
+  broker.subscribe('w.x', { deliver: () => got.push('plain') });
+  broker.publish(message('w.x'), undefined, undefined, []);
+  broker.publish(message('w.x'), undefined, undefined, ['others', 'unknown']);
+  expect(broker.publish(message('w.y'), undefined, undefined, ['unknown'])).toBe('nobody');
+  expect(got).toEqual(['plain', 'plain', 'others']);
+});
+
+test('who watches the subscriptions is told of those that are there, and of each that begins and ends', () => {
+  const broker = new Broker();
+  const told: string[] = [];
+  const name = (filter: string, queue: string | undefined) => `${filter} ${queue ?? '-'}`;
+  const me = { deliver: () => undefined };
+  const you = { deliver: () => undefined };
+  const first = broker.subscribe('a.b', me);
+  broker.subscribe('a.b', you, 'crew');
+  const unwatch = broker.watchSubscriptions({
+    began: (filter, queue, who) => told.push(`+ ${name(filter, queue)} ${who === me}`),
+    ended: (filter, queue, who) => told.push(`- ${name(filter, queue)} ${who === me}`),
+  });
+  expect(told.splice(0).toSorted()).toEqual(['+ a.b - true', '+ a.b crew false']);
+  broker.subscribe('a.b', me);
+  const second = broker.subscribe('c.>', you);
+  first();
+  first();
+  second();
+  unwatch();
+  broker.subscribe('d', you);
+  expect(told).toEqual(['+ c.> - false', '- a.b - true', '- c.> - false']);
+});
+
 test('header blocks are read and written as NATS clients do', () => {
   const block = encodeHeaders([
     ['Nats-Msg-Id', 'a:1'],

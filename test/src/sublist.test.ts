@@ -54,6 +54,8 @@ test('whoever looks for an inbox finds the same as whoever reads all filters, wh
       const subject = `${pick(heads)}.${pick(tails)}`;
       const expected = [...there].filter((each) => matches(each, subject)).toSorted();
       const found = [...sublist.find(subject).plain].toSorted();
+      const listed = sublist.entriesOn(subject).map(({ filter }) => filter);
+      if (String(listed.toSorted()) !== String(expected)) wrong.push({ step, subject, listed });
       if (String(found) !== String(expected)) wrong.push({ step, subject, found, expected });
     }
   }
@@ -67,8 +69,37 @@ test('an inbox that many listen to, or a group of them, is found as well', () =>
   sublist.insert('_INBOX.crew.*', 1, 'crew');
   for (let i = 0; i < 3; i++) {
     expect(sublist.find(`_INBOX.crowd.${i}`).plain.length).toBe(100);
-    expect(sublist.find(`_INBOX.crew.${i}`).groups).toEqual([[1]]);
+    expect(sublist.find(`_INBOX.crew.${i}`).groups).toEqual([
+      { queue: 'crew', members: [1], last: [] },
+    ]);
   }
   sublist.remove('_INBOX.crew.*', 1, 'crew');
   expect(sublist.find('_INBOX.crew.1').groups).toEqual([]);
+});
+
+test('what comes last is told apart, alone and in a group, and everything that is there can be listed', () => {
+  const sublist = new Sublist<string>((entry) => entry.startsWith('far'));
+  expect(sublist.insert('a.*', 'near')).toBe(true);
+  expect(sublist.insert('a.*', 'near'), 'the same again').toBe(false);
+  sublist.insert('a.>', 'far');
+  sublist.insert('a.b', 'far', 'crew');
+  sublist.insert('a.b', 'mate', 'crew');
+  const expected = {
+    plain: ['near'],
+    last: ['far'],
+    groups: [{ queue: 'crew', members: ['mate'], last: ['far'] }],
+  };
+  expect(sublist.route('a.b')).toEqual(expected);
+  expect(sublist.find('a.b')).toEqual(expected);
+  expect(sublist.match('a.c')).toEqual(['near']);
+  const all = [...sublist.all()].map(({ filter, entry, queue }) => `${filter} ${queue} ${entry}`);
+  expect(all.toSorted()).toEqual([
+    'a.* undefined near',
+    'a.> undefined far',
+    'a.b crew far',
+    'a.b crew mate',
+  ]);
+  expect(sublist.remove('a.>', 'far')).toBe(true);
+  expect(sublist.remove('a.>', 'far')).toBe(false);
+  expect(sublist.find('a.c')).toEqual({ plain: ['near'], last: [], groups: [] });
 });

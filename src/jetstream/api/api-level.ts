@@ -11,11 +11,14 @@ const KEYS = ['_nats.level', '_nats.req.level', '_nats.ver'];
 
 export type Metadata = Readonly<Record<string, string>>;
 
-/** Whether a request with these headers asks for a level that is not spoken here, or for no number at all. */
-export function asksTooMuch(headers: Buffer | undefined): boolean {
+/** The level of requests that may name the incarnation of a stream, as hubs from 2.15 on do. */
+export const IDENTITY_LEVEL = 5;
+
+/** Whether a request with these headers asks for more than `level`, or for no number at all. */
+export function asksTooMuch(headers: Buffer | undefined, level = API_LEVEL): boolean {
   const wanted = headerValue(headers, REQUIRED);
   if (wanted === undefined || wanted === '') return false;
-  return !/^[+-]?[0-9]{1,18}$/.test(wanted) || Number(wanted) > API_LEVEL;
+  return !/^[+-]?[0-9]{1,18}$/.test(wanted) || Number(wanted) > level;
 }
 
 /** The answer to such a request. */

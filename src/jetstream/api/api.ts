@@ -12,7 +12,7 @@ import type { Advisories } from '../advisories.ts';
 import { ApiError } from './api-error.ts';
 import { asksTooMuch, levelError } from './api-level.ts';
 import { checkSize } from './decode.ts';
-import type { ApiRequest, Endpoint, RawEndpoint } from './endpoint.ts';
+import { AnswerWithHeaders, type ApiRequest, type Endpoint, type RawEndpoint } from './endpoint.ts';
 import { toJson } from './json-text.ts';
 import { Lanes, type Topic } from './lanes.ts';
 import { RequestTurns } from './request-turns.ts';
@@ -113,7 +113,11 @@ export class JetStreamApi {
 
   #run(endpoint: Endpoint, request: ApiRequest): void {
     const type = `${TYPE}${endpoint.type}`;
-    const done = (fields: object): void => this.#answer(request, { type, ...fields });
+    const done = (answer: object): void => {
+      if (answer instanceof AnswerWithHeaders)
+        this.#answer(request, { type, ...answer.fields }, answer.headers);
+      else this.#answer(request, { type, ...answer });
+    };
     const failed = (error: unknown): void => {
       const { message } = request;
       const answer = { error: this.#asApiError(error, message).toJson(), ...endpoint.errorFields };
@@ -121,7 +125,7 @@ export class JetStreamApi {
     };
     try {
       checkSize(request.data);
-      if (asksTooMuch(request.message.headers)) throw levelError();
+      if (asksTooMuch(request.message.headers, endpoint.apiLevel)) throw levelError();
       const answered = this.#lanes.run(
         request.from,
         topicOf(endpoint.subject, request.tokens),
@@ -135,11 +139,16 @@ export class JetStreamApi {
     }
   }
 
-  #answer({ message, from }: Pick<ApiRequest, 'message' | 'from'>, answer: object): void {
+  #answer(
+    { message, from }: Pick<ApiRequest, 'message' | 'from'>,
+    answer: object,
+    headers?: Buffer,
+  ): void {
     this.#total++;
     if ('error' in answer) this.#errors++;
     const response = toJson(answer);
-    this.#reply(message, { data: Buffer.from(response, 'utf8') });
+    const data = Buffer.from(response, 'utf8');
+    this.#reply(message, headers === undefined ? { data } : { headers, data });
     this.#audit(message, from, response);
   }
 

@@ -3,7 +3,7 @@
 
 import type { Clock } from '../../clock.ts';
 import { checkGroup } from '../consumers/config-rules.ts';
-import { isZeroTime, readConfig } from '../consumers/config.ts';
+import { configToWire, isZeroTime, readConfig } from '../consumers/config.ts';
 import { consumerInfo, hubConsumerInfo } from '../consumers/info.ts';
 import type { ConsumerConfig } from '../consumers/types.ts';
 import { decodeCreateRequest, type CreateRequest, type WireConsumer } from '../consumers/wire.ts';
@@ -22,9 +22,19 @@ import {
   type ConsumersView,
   type Home,
 } from './consumer-view.ts';
+import { IDENTITY_LEVEL } from './api-level.ts';
 import { isEmptyRequest } from './decode.ts';
-import type { ApiRequest, Endpoint } from './endpoint.ts';
+import { AnswerWithHeaders, type ApiRequest, type Endpoint } from './endpoint.ts';
 import { timeToMs, toUtc, ZERO_TIME } from './rfc3339.ts';
+import {
+  asDurable,
+  askedSeq,
+  checkIdentity,
+  identityHeader,
+  isOfReader,
+  isSource,
+  keepAhead,
+} from './source-requests.ts';
 
 /** As many as one answer has. */
 const NAMES_MAX = 1024;
@@ -42,7 +52,7 @@ export interface ConsumerEndpointParts {
 export function consumerEndpoints(view: ConsumersView, parts: ConsumerEndpointParts): Endpoint[] {
   const on = new ConsumerApi(view, parts);
   const create = (subject: string): Endpoint =>
-    endpoint(subject, 'create', (request) => on.create(request));
+    of5(endpoint(subject, 'create', (request) => on.create(request)));
   return [
     create('CONSUMER.CREATE.*'),
     create('CONSUMER.CREATE.*.*'),
@@ -56,9 +66,14 @@ export function consumerEndpoints(view: ConsumersView, parts: ConsumerEndpointPa
       paused: false,
       pause_until: ZERO_TIME,
     }),
-    endpoint('CONSUMER.RESET.*.*', 'reset', (request) => on.reset(request), { reset_seq: 0 }),
+    of5(endpoint('CONSUMER.RESET.*.*', 'reset', (request) => on.reset(request), { reset_seq: 0 })),
     endpoint('CONSUMER.UNPIN.*.*', 'unpin', (request) => on.unpin(request)),
   ];
+}
+
+/** Hubs ask for these with what the others do not have. */
+function of5(base: Endpoint): Endpoint {
+  return { ...base, apiLevel: IDENTITY_LEVEL };
 }
 
 const NO_PAGE = { total: 0, offset: 0, limit: 0, consumers: [] };
@@ -87,7 +102,7 @@ class ConsumerApi {
   create(request: ApiRequest): Promise<object> {
     const { tokens, data } = request;
     const [stream = '', subjectName = '', subjectFilter = ''] = tokens;
-    const asked = decodeCreateRequest(data);
+    const asked = decodeCreateRequest(data, isOfReader(request.message));
     const { config } = asked;
     const isNamed = tokens.length > 1;
     checkPlace(asked, stream, isNamed ? subjectName : config.name);
@@ -111,10 +126,12 @@ class ConsumerApi {
         10131,
         'Consumer create request did not match filtered subject from create subject',
       );
-    return this.#make(asked, isNamed ? { ...config, name: subjectName } : config);
+    return this.#make(asked, isNamed ? { ...config, name: subjectName } : config, request);
   }
 
-  createDurable({ tokens: [stream = '', name = ''], data }: ApiRequest): Promise<object> {
+  createDurable(request: ApiRequest): Promise<object> {
+    const { tokens, data } = request;
+    const [stream = '', name = ''] = tokens;
     const asked = decodeCreateRequest(data);
     const { config } = asked;
     checkPlace(asked, stream, name);
@@ -125,19 +142,21 @@ class ConsumerApi {
         'consumer expected to be durable but a durable name was not set',
       );
     if (config.durable_name !== name) throw nameMismatch();
-    return this.#make(asked, { ...config, name });
+    return this.#make(asked, { ...config, name }, request);
   }
 
   async #make(
     { stream: streamName, action, pedantic }: CreateRequest,
     given: WireConsumer,
+    { message }: ApiRequest,
   ): Promise<object> {
     if (given.num_replicas > 1)
       throw new ApiError(500, 10074, 'replicas > 1 not supported in non-clustered mode');
-    const { stream, consumers } = this.#home(streamName);
-    // A source of another server comes again under the same name: each time it is another consumer.
-    const isSource = given.direct && given.sourcing && given.name !== '';
-    const wire = isSource ? { ...given, name: `${given.name}-${freeName(consumers)}` } : given;
+    const home = this.#home(streamName);
+    if (given.direct || given.sourcing) checkIdentity(home.stream, message.headers);
+    if (isSource(given)) return await this.#source(home, given);
+    const { stream, consumers } = home;
+    const wire = given;
     checkHub(stream, wire.name);
     const config = readConfig(wire, stream.config, { name: freeName(consumers), pedantic });
     const existing = consumers.get(config.name);
@@ -145,7 +164,38 @@ class ConsumerApi {
       existing === undefined ? config : withPauseOf(config, existing.config),
       action,
     );
-    return await this.#shown(made);
+    const shown = await this.#shown(made);
+    return given.sourcing ? new AnswerWithHeaders(shown, identityHeader(stream)) : shown;
+  }
+
+  /** What another server reads the stream into one of its own with. */
+  async #source({ stream, consumers }: Home, given: WireConsumer): Promise<object> {
+    const fromSeq = askedSeq(given);
+    await keepAhead(stream, given.name, fromSeq, this.#view.sourcing);
+    const { firstSeq } = stream;
+    const free = freeName(consumers);
+    const isStable = given.sourcing && given.name !== '';
+    const read = (wire: WireConsumer): ConsumerConfig => {
+      checkHub(stream, wire.name);
+      return readConfig(wire, stream.config, { name: free, pedantic: false });
+    };
+    let made: ApiConsumer;
+    if (stream.config.retention === 'limits') {
+      // It comes again under the same name: each time it is another consumer.
+      const name = isStable ? `${given.name}-${free}` : given.name;
+      made = await consumers.create(read({ ...given, name }), '');
+    } else {
+      const name = isStable ? given.name : `hub-${free}`;
+      const config = read(asDurable({ ...given, name }, stream.config));
+      made = await consumers.source(isStable ? config : ofOldHub(config), fromSeq);
+    }
+    if (fromSeq !== undefined && fromSeq < firstSeq)
+      this.#view.sourcing.askedTooLate(stream.name, made.config.name, fromSeq, firstSeq - 1);
+    const shown = await this.#shown(made);
+    // A hub before 2.14 does not know the word for how it acknowledges, and would not read the answer.
+    const config = { ...configToWire(made.config, this.#parts.version), ack_policy: 'none' };
+    const fields = made.config.asked?.oldHub === true ? { ...shown, config } : shown;
+    return new AnswerWithHeaders(fields, identityHeader(stream));
   }
 
   // --- read ---
@@ -232,9 +282,11 @@ class ConsumerApi {
     const asked = readReset(request.data);
     const { stream, consumers, name } = this.#named(request);
     const consumer = find(consumers, name);
+    checkIdentity(stream, request.message.headers);
     if (asked > 0) checkReset(stream, consumer.config, asked);
-    const seq = await consumer.reset(asked === 0 ? undefined : asked);
-    return { ...(await this.#shown(consumer)), reset_seq: seq };
+    const seq = await consumer.reset(asked === 0 ? undefined : asked, isOfReader(request.message));
+    const fields = { ...(await this.#shown(consumer)), reset_seq: seq };
+    return new AnswerWithHeaders(fields, identityHeader(stream));
   }
 
   unpin(request: ApiRequest): object {
@@ -298,6 +350,10 @@ function nameMismatch(): ApiError {
     10017,
     'consumer name in subject does not match durable name in request',
   );
+}
+
+function ofOldHub(config: ConsumerConfig): ConsumerConfig {
+  return { ...config, asked: { ...config.asked, oldHub: true } };
 }
 
 /** Its pause is changed by CONSUMER.PAUSE alone. */

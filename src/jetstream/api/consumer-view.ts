@@ -3,8 +3,10 @@
 
 import { randomBytes } from 'node:crypto';
 import { HUB_CONSUMER, type ForwardedStream, type ShownConsumer } from '../consumers/info.ts';
+import type { SourcingLedger } from '../consumers/sourcing-ledger.ts';
 import type { ConsumerConfig } from '../consumers/types.ts';
 import type { CreateRequest } from '../consumers/wire.ts';
+import type { Numbering } from '../numbering.ts';
 import type { StreamConfig } from '../stream-types.ts';
 import { ApiError } from './api-error.ts';
 
@@ -16,9 +18,9 @@ export interface ApiConsumer extends ShownConsumer {
   pause(untilMs: number | undefined): Promise<void>;
   /**
    * Goes on with `seq`, or right above the ack floor, as if nothing from there on had been delivered; resolves with where,
-   * on the disk.
+   * on the disk. A `reader` is a hub that reads the stream into one of its own.
    */
-  reset(seq?: number): Promise<number>;
+  reset(seq?: number, reader?: boolean): Promise<number>;
 }
 
 /** What they need of the consumers of one stream. Its promises reject with ApiErrors. */
@@ -26,18 +28,22 @@ export interface ApiConsumers {
   readonly all: Iterable<ApiConsumer>;
   get(name: string): ApiConsumer | undefined;
   create(config: ConsumerConfig, action: CreateRequest['action']): Promise<ApiConsumer>;
+  /** Makes what a hub reads the stream with, or goes on with what it has, with `askedSeq` or where the acknowledgements end. */
+  source(config: ConsumerConfig, askedSeq: number | undefined): Promise<ApiConsumer>;
   delete(name: string): Promise<boolean>;
 }
 
 export interface ConsumerHome extends ForwardedStream {
   readonly config: StreamConfig;
   readonly isForwarded: boolean;
+  readonly numbering: Pick<Numbering, 'identity' | 'lastSeq' | 'jump' | 'met'>;
   seqAtTime(timeMs: number): number;
 }
 
 export interface ConsumersView {
   stream(name: string): ConsumerHome | undefined;
   consumers(stream: string): ApiConsumers | undefined;
+  readonly sourcing: SourcingLedger;
 }
 
 /** A stream with its consumers. */

@@ -10,6 +10,8 @@ export const API_REQUEST_BYTES_MAX = 256 * 1024;
 
 /** Where a value belongs, for the words of an error. */
 interface Place {
+  /** Unknown fields are passed over. */
+  readonly isLenient?: boolean;
   /** Such as `Go struct field StreamConfigRequest.max_msgs`. */
   readonly name: string;
   readonly text: string;
@@ -189,8 +191,10 @@ export function struct<F extends Fields>(name: string, fields: F): Shape<Decoded
       for (const [key, value] of node.entries) {
         const field = Object.hasOwn(fields, key) ? key : folded.get(key.toLowerCase());
         const shape = field === undefined ? undefined : fields[field];
-        if (field === undefined || shape === undefined)
+        if (field === undefined || shape === undefined) {
+          if (place.isLenient === true) continue;
           throw new JsonError(`json: unknown field ${quoted(key)}`);
+        }
         if (value.kind === 'null' && shape.readsNull !== true) continue;
         found.set(field, shape.read(value, { ...place, name: `${within}.${field}` }));
       }
@@ -201,15 +205,20 @@ export function struct<F extends Fields>(name: string, fields: F): Shape<Decoded
 
 /**
  * The fields of a request; empty where its body is. Throws the ApiError 10025 for what is no JSON of that shape, 10054
- * for what is too big to look at.
+ * for what is too big to look at. Who is `isLenient` does not mind a field that nobody knows.
  */
-export function decode<F extends Fields>(shape: Shape<Decoded<F>>, data: Buffer): Decoded<F> {
+export function decode<F extends Fields>(
+  shape: Shape<Decoded<F>>,
+  data: Buffer,
+  isLenient = false,
+): Decoded<F> {
   checkSize(data);
   const text = data.toString('utf8');
   let all: Decoded<F> = {};
   try {
     for (const node of parseJson(text))
-      if (node.kind !== 'null') all = { ...all, ...shape.read(node, { name: '', text }) };
+      if (node.kind !== 'null')
+        all = { ...all, ...shape.read(node, { name: '', text, isLenient }) };
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
     throw new ApiError(400, 10025, `invalid JSON: ${error.message}`);

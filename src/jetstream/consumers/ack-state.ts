@@ -8,10 +8,16 @@
 import { Pending, type PendingMessage } from './pending.ts';
 import { Redeliveries } from './redeliveries.ts';
 import { SeqRows } from './seq-rows.ts';
-import type { SequencePair } from './types.ts';
+import type { ConsumerConfig, SequencePair } from './types.ts';
 
 /** Messages that were delivered as often as they may be and are remembered for it; beyond it the oldest is forgotten. */
 export const EXCEEDED_MAX = 100_000;
+
+/**
+ * A hub that has not asked anew takes the consumer sequence that it expects next, and passes over those before it in
+ * silence. So what it has not asked for begins this far beyond any that it may expect: then it asks.
+ */
+export const STRANGE_SEQS = 1_000_000_000;
 
 interface Place {
   consumerSeq: number;
@@ -77,6 +83,33 @@ export class AckState {
     this.delivered.streamSeq = seq - 1;
     this.floor.consumerSeq = 0;
     this.floor.streamSeq = seq - 1;
+  }
+
+  /** Deliveries go on under consumer sequences that nobody expects who expected one behind `before`. */
+  estrange(before: number): void {
+    this.delivered.consumerSeq = before + STRANGE_SEQS;
+    this.floor.consumerSeq = this.delivered.consumerSeq;
+  }
+
+  /**
+   * Deliveries begin anew with `seq`, under consumer sequences from 1 on. Of what lies between the ack floor and it, `waiting`
+   * was delivered earlier and waits for its ack: whoever begins there has it, but perhaps not for good.
+   */
+  resumeAt(seq: number, waiting: readonly number[]): void {
+    const { streamSeq } = this.floor;
+    this.reset(seq);
+    this.floor.streamSeq = streamSeq;
+    for (const each of waiting) if (each > streamSeq) this.pending.add(each, 0, 1, 0);
+  }
+
+  /** Everything that was delivered up to `seq` is done with. */
+  confirm(seq: number): PendingMessage[] {
+    let last = 0;
+    for (const message of this.pending.all()) {
+      if (message.seq > seq) break;
+      last = message.consumerSeq;
+    }
+    return this.ackAll(seq, last);
   }
 
   /** Found at the start: delivered by an earlier run, and not acknowledged. In ascending order. */
@@ -164,7 +197,7 @@ export class AckState {
   }
 
   /** Whether a message that the consumer covers is still needed; `nextSeq` is the first that it has not looked at. */
-  needs(seq: number, ackPolicy: 'none' | 'all' | 'explicit', nextSeq: number): boolean {
+  needs(seq: number, ackPolicy: ConsumerConfig['ackPolicy'], nextSeq: number): boolean {
     if (this.exceeded.has(seq)) return true;
     if (seq <= this.floor.streamSeq) return false;
     if (ackPolicy !== 'explicit' || seq >= nextSeq) return true;

@@ -53,6 +53,8 @@ export class Acknowledging {
 
   /** `message` was delivered at `nowMs`: it is due again when its ack wait is over. */
   track(message: PendingMessage, nowMs: number): void {
+    // What is not acknowledged comes again when the other side asks for it.
+    if (this.#host.config.ackPolicy === 'flow_control') return;
     const dueMs = nowMs + this.#waitMs(message);
     this.#host.progress.pending.deadlines.set(message, dueMs);
     if (dueMs < this.#timerMs) this.#arm();
@@ -195,6 +197,19 @@ export class Acknowledging {
     else record?.acked();
     if (wasFull) this.#host.wake();
     return true;
+  }
+
+  /** Whoever reads the stream into another has stored what was delivered up to `seq`. */
+  confirmed(seq: number): void {
+    const { progress, config, record, keepsOthers } = this.#host;
+    const upTo = Math.min(seq, progress.delivered.streamSeq);
+    if (upTo <= progress.floor.streamSeq) return;
+    const wasFull = config.maxAckPending > 0 && progress.pending.size >= config.maxAckPending;
+    for (const each of progress.confirm(upTo)) if (keepsOthers) this.#host.released(each.seq);
+    this.lastAckMs = this.#clock.wallMs();
+    if (keepsOthers) record?.ackedAtOnce();
+    else record?.acked();
+    if (wasFull) this.#host.wake();
   }
 
   /** Every hundredth and so on, evenly. */

@@ -7,8 +7,11 @@ import type { Message } from '../../message.ts';
 import { parseAckSubject } from './ack-subject.ts';
 import type { Consumer } from './consumer.ts';
 import type { StreamConsumers } from './consumers.ts';
+import type { ConsumerConfig } from './types.ts';
 
 const LONG_FC_TOKENS = 7;
+/** Others hear nothing on their ack subjects. */
+const TAKES_ACKS: ReadonlySet<ConsumerConfig['ackPolicy']> = new Set(['all', 'explicit']);
 
 export class Acks {
   readonly #consumers: (stream: string) => StreamConsumers | undefined;
@@ -33,17 +36,17 @@ export class Acks {
     if (tokens === undefined) return false;
     const dot = tokens.consumer.indexOf('.');
     const consumer = this.#find(tokens.consumer.slice(0, dot), tokens.consumer.slice(dot + 1));
-    if (consumer === undefined || consumer.config.ackPolicy === 'none') return false;
+    if (consumer === undefined || !TAKES_ACKS.has(consumer.config.ackPolicy)) return false;
     consumer.acknowledge(tokens, message);
     return true;
   }
 
   /** `$JS.FC.<stream>.<consumer>.<id>`, or with a domain and an account before the stream. */
-  #flowControl({ subject }: Message): boolean {
+  #flowControl({ subject, headers }: Message): boolean {
     const tokens = subject.split('.');
     const at = tokens.length >= LONG_FC_TOKENS ? 4 : 2;
     const consumer = this.#find(tokens[at] ?? '', tokens[at + 1] ?? '');
-    consumer?.outlet.flowControl?.(subject);
+    consumer?.outlet.flowControl?.(subject, headers);
     return consumer !== undefined;
   }
 

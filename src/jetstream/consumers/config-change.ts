@@ -25,7 +25,7 @@ export function checkAgainst(
   if (stream.retention !== 'workqueue') return;
   if (isNew) {
     if (isFree(config)) return;
-    if (config.ackPolicy !== 'explicit')
+    if (config.ackPolicy !== 'explicit' && config.ackPolicy !== 'flow_control')
       throw new ApiError(400, 10098, 'workqueue stream requires explicit ack');
     if (config.deliverPolicy !== 'all')
       throw new ApiError(400, 10101, 'consumer must be deliver all on workqueue stream');

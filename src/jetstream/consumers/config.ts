@@ -2,7 +2,6 @@
 // and a ConsumerConfig becomes what an answer shows. What goes in valid comes out the same, but for filled-in defaults.
 
 import { isDeepStrictEqual } from 'node:util';
-import { ApiError } from '../api/api-error.ts';
 import { ownMetadata, shownMetadata } from '../api/api-level.ts';
 import { msToTime, timeToMs, toUtc } from '../api/rfc3339.ts';
 import { checkRules, withDefaults, type StreamRules } from './config-rules.ts';
@@ -21,9 +20,6 @@ export function readConfig(
 ): ConsumerConfig {
   const wire = withDefaults(given, stream, options.pedantic);
   checkRules(wire, stream);
-  // Acknowledging by answers to flow control is what streams of other servers read with: they have other ways.
-  if (wire.ack_policy === 'flow_control')
-    throw new ApiError(400, 10181, 'consumer ack policy invalid');
   return toConfig(wire, wire.ack_policy, options.name);
 }
 
@@ -183,7 +179,8 @@ function percent(sample: number | undefined): string {
 }
 
 /** The level of the API that a server must speak to have this consumer (ADR-44). */
-function requiredLevel({ pauseUntilMs, pull }: ConsumerConfig): number {
+function requiredLevel({ ackPolicy, pauseUntilMs, pull }: ConsumerConfig): number {
+  if (ackPolicy === 'flow_control') return 4;
   return pauseUntilMs !== undefined || pull?.priority !== undefined ? 1 : 0;
 }
 

@@ -7,54 +7,31 @@
 // has no ack on the disk, and delivers it again, in order, before anything new. What was delivered after the record was
 // written last is new to it, and is delivered in order too.
 
-import type { Broker } from '../../broker.ts';
-import type { Cancel, Clock } from '../../clock.ts';
-import type { Logger } from '../../log.ts';
+import type { Cancel } from '../../clock.ts';
 import type { Message } from '../../message.ts';
 import { SubjectFilter } from '../subject-filter.ts';
 import type { AckTokens } from './ack-subject.ts';
 import type { AckState } from './ack-state.ts';
 import { Acknowledging } from './acknowledging.ts';
+import type { ConsumerDeps, ConsumerParts } from './consumer-deps.ts';
 import type { ConsumerEvents } from './consumer-events.ts';
 import type { ConsumerRecord } from './consumer-record.ts';
-import type { ConsumerHead } from './consumer-rows.ts';
+import { consumerState } from './consumer-state.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import { ConsumerWatcher } from './consumer-watcher.ts';
 import { Cursor } from './cursor.ts';
 import { Delivery } from './delivery.ts';
-import type { DeliveryTurns } from './delivery-turns.ts';
 import { Early } from './early.ts';
+import { InTurn } from './in-turn.ts';
 import { Inactivity } from './inactivity.ts';
 import { PauseTimer } from './pause-timer.ts';
 import { PullOutlet } from './pull-outlet.ts';
 import { lastSeqs, type StartPosition } from './start-position.ts';
 import type { ConsumerConfig, ConsumerState, Outlet, OutletHost, SequencePair } from './types.ts';
+import { unconfirmed } from './unconfirmed.ts';
 
-/** The clock is looked at after so many deliveries. */
-const LOOKS_EVERY = 16;
 const EMPTY = Buffer.alloc(0);
-
-export interface ConsumerDeps {
-  readonly broker: Broker;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly turns: DeliveryTurns;
-  /** Calls back when everything that was written up to now is on the disk. */
-  readonly whenDurable: (done: () => void) => void;
-  readonly openOutlet: (host: OutletHost, events: ConsumerEvents) => Outlet;
-  /** It was unused for too long. */
-  readonly expired: (consumer: Consumer) => void;
-}
-
-/** A consumer as it was made or found. */
-export interface ConsumerParts {
-  readonly head: ConsumerHead;
-  readonly createdMs: number;
-  readonly progress: AckState;
-  readonly events: ConsumerEvents;
-  /** Undefined where nothing of it outlives this process. */
-  readonly record: ConsumerRecord | undefined;
-}
+const PUSH_BASED = Buffer.from('NATS/1.0 409 Consumer is push based\r\n\r\n', 'latin1');
 
 export class Consumer implements OutletHost {
   readonly name: string;
@@ -83,7 +60,7 @@ export class Consumer implements OutletHost {
   /** Somebody within this process may answer a message before its delivery has returned. */
   #isDelivering = false;
   #cancels: Cancel[] = [];
-  #changed: Promise<void> = Promise.resolve();
+  readonly #changes = new InTurn();
   /** What earlier runs have delivered is known. */
   #restored: Promise<void> = Promise.resolve();
   #cancelCount: Cancel = () => {};
@@ -120,7 +97,9 @@ export class Consumer implements OutletHost {
     this.#addInterest();
   }
 
+  /** Where it had one before, the stream looks again at what stands. */
   #addInterest(): void {
+    this.#cancelInterest();
     this.#cancelInterest = this.#stream.addInterest({
       covers: (id, subject) => this.#filter.coversId(id, subject),
       needs: (seq) => this.progress.needs(seq, this.#config.ackPolicy, this.#cursor.nextSeq),
@@ -212,17 +191,11 @@ export class Consumer implements OutletHost {
     return this.#inTurn(() => this.#apply(config));
   }
 
-  /** Changes come one after the other, each to what the one before has left. */
   #inTurn<T>(body: () => Promise<T>): Promise<T> {
-    const change = this.#changed.then(async () => {
+    return this.#changes.run(async () => {
       await this.#restored;
       return await body();
     });
-    this.#changed = change.then(
-      () => undefined,
-      () => undefined,
-    );
-    return change;
   }
 
   async #apply(config: ConsumerConfig): Promise<void> {
@@ -235,7 +208,11 @@ export class Consumer implements OutletHost {
       this.#inactivity.begin(this.#thresholdMs);
     if (config.ackWaitMs !== before.ackWaitMs || config.backoffMs !== before.backoffMs)
       this.#acks.reconsider();
-    if (config.push?.deliverSubject !== before.push?.deliverSubject) this.#acks.expireAll();
+    if (config.push?.deliverSubject !== before.push?.deliverSubject) {
+      // What a hub gets a second time it does not take.
+      if (config.ackPolicy === 'flow_control') await this.#reset(undefined);
+      else this.#acks.expireAll();
+    }
     if (config.pauseUntilMs !== before.pauseUntilMs) {
       this.#pause.begin(config.pauseUntilMs);
       this.events.paused(this.pauseRemainingMs > 0, config.pauseUntilMs);
@@ -243,48 +220,77 @@ export class Consumer implements OutletHost {
     if (String(config.filterSubjects) === String(before.filterSubjects)) return this.wake();
     this.#filter = new SubjectFilter(config.filterSubjects);
     this.#cursor = this.#cursor.refiltered(this.#filter);
-    this.#renewInterest();
+    this.#addInterest();
     await this.#count();
   }
 
   /**
    * Goes on with `seq`, or right above the ack floor, as if nothing from there on had been delivered; resolves with where,
-   * on the disk. On a full disk it rejects with a PublishError: it has begun anew, but a crash takes that back.
+   * on the disk. On a full disk it rejects with a PublishError: it has begun anew, but a crash takes that back. A `reader` is
+   * a hub that reads the stream into one of its own, and expects the first consumer sequence.
    */
-  reset(seq?: number): Promise<number> {
-    return this.#inTurn(() => this.#reset(seq));
+  reset(seq?: number, reader = false): Promise<number> {
+    return this.#inTurn(() => this.#reset(seq, reader));
   }
 
-  async #reset(wantedSeq: number | undefined): Promise<number> {
-    const resumeSeq = this.#resumeSeq;
-    const lasts =
-      resumeSeq === undefined ? [] : await lastSeqs(this.#stream, this.#config, resumeSeq);
+  async #reset(wantedSeq: number | undefined, reader = false): Promise<number> {
+    const upTo = this.#resumeSeq;
+    const lasts = upTo === undefined ? [] : await lastSeqs(this.#stream, this.#config, upTo);
     const seq = Math.max(1, wantedSeq ?? this.progress.floor.streamSeq + 1);
     if (this.#isClosed) return seq;
+    const before = this.progress.delivered.consumerSeq;
+    this.progress.reset(seq);
+    if (this.#config.ackPolicy === 'flow_control' && !reader) this.progress.estrange(before);
+    const list = lasts.filter((last) => last >= seq);
+    await this.#beginAnew(upTo === undefined ? { seq } : { seq, list, resumeSeq: upTo });
+    return seq;
+  }
+
+  async #beginAnew(position: StartPosition): Promise<void> {
     this.halt();
     this.#cancelCount();
-    this.progress.reset(seq);
     this.#watcher.reset();
-    this.#lastDeliveryMs = undefined;
-    this.#acks.lastAckMs = undefined;
-    const position =
-      resumeSeq === undefined
-        ? { seq }
-        : { seq, list: lasts.filter((last) => last >= seq), resumeSeq };
+    this.#lastDeliveryMs = this.#acks.lastAckMs = undefined;
     this.#cursor = new Cursor(this.#stream, this.#filter, position);
-    this.#renewInterest();
+    this.#addInterest();
     try {
       await this.record?.saved();
     } finally {
       await this.#count();
     }
-    return seq;
   }
 
-  /** The stream looks again at what stands. */
-  #renewInterest(): void {
-    this.#cancelInterest();
-    this.#addInterest();
+  /**
+   * A hub asks for it anew, with `config`: goes on with `askedSeq`, but not below what is acknowledged, or right there; with
+   * consumer sequences from 1 on. Rejects as `reconfigure` does.
+   */
+  renew(config: ConsumerConfig, askedSeq: number | undefined): Promise<void> {
+    return this.#inTurn(async () => {
+      this.halt();
+      try {
+        await this.record?.saveHead({ config, resumeSeq: undefined });
+        await this.#renew(config, askedSeq);
+      } catch (error) {
+        this.goOn();
+        throw error;
+      }
+    });
+  }
+
+  async #renew(config: ConsumerConfig, askedSeq: number | undefined): Promise<void> {
+    if (this.#isClosed) return;
+    this.#config = config;
+    this.#resumeSeq = undefined;
+    this.#filter = new SubjectFilter(config.filterSubjects);
+    this.outlet.reconfigure(config);
+    const { floor } = this.progress;
+    const asked = { fromSeq: floor.streamSeq + 1, toSeq: askedSeq ?? 0, max: config.maxAckPending };
+    const waiting = await unconfirmed(this.#stream, this.#filter, asked, this.#deps.clock);
+    if (this.#isClosed) return;
+    const fromSeq = floor.streamSeq + 1;
+    const seq = waiting === undefined ? fromSeq : Math.max(fromSeq, askedSeq ?? 0);
+    this.progress.resumeAt(seq, waiting ?? []);
+    await this.#beginAnew({ seq });
   }
 
   /** Delivers nothing until that wall-clock time; undefined ends a pause. On the disk when it resolves. */
@@ -354,6 +360,10 @@ export class Consumer implements OutletHost {
     return { consumerSeq, streamSeq: this.#cursor.nextSeq - 1 };
   }
 
+  get lastDeliveredSeq(): number {
+    return this.progress.delivered.streamSeq;
+  }
+
   get nextSeq(): number {
     return this.#cursor.nextSeq;
   }
@@ -363,19 +373,7 @@ export class Consumer implements OutletHost {
   }
 
   state(): ConsumerState {
-    const { delivered, floor, pending, redelivered } = this.progress;
-    // With several filters, and nothing delivered yet, it says how far it has looked, as in nats-server.
-    const hasLooked = delivered.streamSeq === 0 && this.#config.filterSubjects.length > 1;
-    const streamSeq = hasLooked ? this.#cursor.nextSeq - 1 : delivered.streamSeq;
-    return {
-      delivered: { ...delivered, streamSeq, lastActiveMs: this.#lastDeliveryMs },
-      ackFloor: { ...floor, lastActiveMs: this.#acks.lastAckMs },
-      ackPending: pending.size,
-      redelivered: this.#config.maxDeliver === 1 ? 0 : redelivered,
-      waiting: this.isPull ? this.outlet.waiting : 0,
-      pending: this.pending,
-      pushBound: this.outlet.bound,
-    };
+    return consumerState(this, { delivery: this.#lastDeliveryMs, ack: this.#acks.lastAckMs });
   }
 
   /** Resolves when what it shows now is on the disk. */
@@ -390,6 +388,11 @@ export class Consumer implements OutletHost {
     if (this.isPull) this.#inactivity.used();
     if (this.progress.isRestored && !this.#isDelivering) this.#acks.process(tokens, message);
     else this.#early.add(() => this.#acks.process(tokens, message));
+  }
+
+  /** See OutletHost. */
+  confirmed(seq: number): void {
+    if (!this.#isClosed) this.#acks.confirmed(seq);
   }
 
   released(seq: number): void {
@@ -408,14 +411,11 @@ export class Consumer implements OutletHost {
   request(reply: string | undefined, data: Buffer): void {
     if (reply === undefined) return;
     const { outlet } = this;
-    if (outlet instanceof PullOutlet) {
-      // While it finds out where it stands, it waits with its heartbeats.
-      if (!this.#isDelivering) outlet.request(reply, data, this.#isOpen);
-      else this.#early.add(() => outlet.request(reply, data, this.#isOpen));
-      return;
-    }
-    const headers = Buffer.from('NATS/1.0 409 Consumer is push based\r\n\r\n', 'latin1');
-    this.send(reply, { headers, data: EMPTY });
+    if (!(outlet instanceof PullOutlet))
+      return void this.send(reply, { headers: PUSH_BASED, data: EMPTY });
+    // While it finds out where it stands, it waits with its heartbeats.
+    if (!this.#isDelivering) outlet.request(reply, data, this.#isOpen);
+    else this.#early.add(() => outlet.request(reply, data, this.#isOpen));
   }
 
   badNak(delay: string): void {
@@ -448,8 +448,13 @@ export class Consumer implements OutletHost {
       return false;
     }
     this.#isDelivering = true;
-    const more = this.#deliver(untilMs);
+    const { sent, more } = this.#delivery.run(untilMs);
     this.#isDelivering = false;
+    if (sent > 0) {
+      this.#lastDeliveryMs = this.#deps.clock.wallMs();
+      if (this.isPull) this.#inactivity.used();
+      this.record?.delivered();
+    }
     this.#early.take();
     return more;
   }
@@ -457,30 +462,6 @@ export class Consumer implements OutletHost {
   /** See Deliverer. */
   rest(): void {
     this.#cursor.rest();
-  }
-
-  #deliver(untilMs: number): boolean {
-    const { clock } = this.#deps;
-    let sent = 0;
-    for (let looks = 1; this.outlet.ready; looks++) {
-      const next = this.#delivery.next();
-      if (next === 'sent') sent++;
-      else if (next === 'wait') break;
-      // A look that found nothing may have been at thousands of rows.
-      if (next !== 'more' && looks % LOOKS_EVERY > 0) continue;
-      if (clock.monotonicMs() < untilMs) continue;
-      this.#sent(sent);
-      return this.outlet.ready;
-    }
-    this.#sent(sent);
-    return false;
-  }
-
-  #sent(count: number): void {
-    if (count === 0) return;
-    this.#lastDeliveryMs = this.#deps.clock.wallMs();
-    if (this.isPull) this.#inactivity.used();
-    this.record?.delivered();
   }
 
   /** Delivers what earlier runs have delivered and what is not acknowledged; then what is new. */

@@ -22,12 +22,14 @@ import {
   type StoredConsumer,
 } from './consumer-rows.ts';
 import { ConsumerRoom, type Place } from './consumer-room.ts';
-import { Consumer, type ConsumerDeps } from './consumer.ts';
+import type { ConsumerDeps } from './consumer-deps.ts';
+import { Consumer } from './consumer.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import { DeliveryTurns } from './delivery-turns.ts';
 import { HUB_CONSUMER } from './info.ts';
 import { openOutlet } from './outlets.ts';
 import { restore, restoredState } from './restore.ts';
+import { SourcingLedger } from './sourcing-ledger.ts';
 import { startPosition, type StartPosition } from './start-position.ts';
 import type { ConsumerConfig } from './types.ts';
 
@@ -46,6 +48,8 @@ export interface ConsumerCollaborators {
   readonly turns?: DeliveryTurns;
   /** The same. */
   readonly room?: ConsumerRoom;
+  /** The same. */
+  readonly sourcing?: SourcingLedger;
 }
 
 export class StreamConsumers {
@@ -79,6 +83,7 @@ export class StreamConsumers {
       clock,
       log,
       turns: parts.turns ?? new DeliveryTurns(clock),
+      sourcing: parts.sourcing ?? new SourcingLedger(log, clock),
       whenDurable: (done) => store.whenDurable((error) => error === null && done()),
       openOutlet: (host, events) => openOutlet(host, { broker, clock, events }),
       expired: (consumer) => void this.#expire(consumer),
@@ -185,6 +190,48 @@ export class StreamConsumers {
     // Who makes one that rests, or changes it, hears so.
     if (consumer.pauseRemainingMs > 0) consumer.events.paused(true, consumer.config.pauseUntilMs);
     return consumer;
+  }
+
+  /**
+   * Makes what a hub reads the stream with, or goes on with it: with `askedSeq`, but not below what is acknowledged. Rejects as
+   * `create` does.
+   */
+  async source(config: ConsumerConfig, askedSeq: number | undefined): Promise<Consumer> {
+    const name = config.asked?.oldHub === true ? this.#placeOf(config, askedSeq) : config.name;
+    return await this.#alone(name, async () => {
+      const existing = this.#consumers.get(name);
+      if (existing === undefined) return await this.#createOrChange(config, '');
+      if (existing.config.ackPolicy !== 'flow_control')
+        throw new ApiError(400, 10013, 'consumer name already in use');
+      const { deliverPolicy, optStartSeq, optStartTimeMs } = existing.config;
+      const renewed = { ...config, name, deliverPolicy, optStartSeq, optStartTimeMs };
+      await existing.renew(renewed, askedSeq);
+      return existing;
+    });
+  }
+
+  /**
+   * An old hub gives no name by which it is known again. It has left the one that nobody listens to any more, has the same
+   * filters, and is acknowledged no further than the hub says it has everything; of several, the one that is nearest: so
+   * two streams of a hub that come back at the same time go on with their own, or with what is as good.
+   */
+  #placeOf(config: ConsumerConfig, askedSeq: number | undefined): string {
+    const filters = String(config.filterSubjects);
+    let nearest: Consumer | undefined;
+    for (const consumer of this.#consumers.values()) {
+      const { asked, filterSubjects } = consumer.config;
+      if (asked?.oldHub !== true || String(filterSubjects) !== filters || consumer.inUse) continue;
+      const { streamSeq } = consumer.progress.floor;
+      // One that begins at the start is new: on an interest stream another one's is not for it.
+      const fits = askedSeq === undefined ? !this.#isInterest : streamSeq < askedSeq;
+      const isNearer = nearest === undefined || streamSeq > nearest.progress.floor.streamSeq;
+      if (fits && isNearer) nearest = consumer;
+    }
+    return nearest?.name ?? config.name;
+  }
+
+  get #isInterest(): boolean {
+    return this.#stream.config.retention === 'interest';
   }
 
   async #createOrChange(

@@ -36,6 +36,8 @@ export class Cursor {
   /** Messages that are still to be delivered for the first time. */
   pending = 0;
   counted = false;
+  /** Messages that went before they were delivered. */
+  lost = 0;
   /** Of the list, gone before it was counted. */
   #lostEarly = 0;
 
@@ -187,6 +189,7 @@ export class Cursor {
   }
 
   #lose(messages = 1): void {
+    this.lost += messages;
     this.pending = Math.max(0, this.pending - messages);
   }
 }

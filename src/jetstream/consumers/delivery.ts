@@ -9,11 +9,16 @@ import type { AckState } from './ack-state.ts';
 import type { Acknowledging } from './acknowledging.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import type { Cursor } from './cursor.ts';
+import type { SourcingLedger } from './sourcing-ledger.ts';
 import { deliverable, Replay } from './deliverable.ts';
 import type { ConsumerConfig, Outlet } from './types.ts';
 
+/** The clock is looked at after so many deliveries. */
+const LOOKS_EVERY = 16;
+
 /** What it delivers for. */
 export interface DeliveryHost {
+  readonly name: string;
   readonly config: ConsumerConfig;
   readonly progress: AckState;
   readonly outlet: Outlet;
@@ -22,20 +27,21 @@ export interface DeliveryHost {
   readonly keepsOthers: boolean;
 }
 
+export interface DeliveryDeps {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly sourcing: SourcingLedger;
+}
+
 export class Delivery {
   readonly #host: DeliveryHost;
   readonly #stream: ConsumerStream;
   readonly #acks: Acknowledging;
-  readonly #on: { readonly broker: Broker; readonly clock: Clock };
+  readonly #on: DeliveryDeps;
   readonly #ackPrefix: string;
   #replay: Replay | undefined;
 
-  constructor(
-    host: DeliveryHost & { readonly name: string },
-    stream: ConsumerStream,
-    acks: Acknowledging,
-    on: { readonly broker: Broker; readonly clock: Clock },
-  ) {
+  constructor(host: DeliveryHost, stream: ConsumerStream, acks: Acknowledging, on: DeliveryDeps) {
     this.#host = host;
     this.#stream = stream;
     this.#acks = acks;
@@ -52,6 +58,22 @@ export class Delivery {
     this.#replay?.close();
   }
 
+  /** Delivers until nothing can go now, or `untilMs` of the clock is past: then there may be `more`. */
+  run(untilMs: number): { sent: number; more: boolean } {
+    const { outlet } = this.#host;
+    this.#noteLost();
+    let sent = 0;
+    for (let looks = 1; outlet.ready; looks++) {
+      const next = this.next();
+      if (next === 'sent') sent++;
+      else if (next === 'wait') break;
+      // A look that found nothing may have been at thousands of rows.
+      if (next !== 'more' && looks % LOOKS_EVERY > 0) continue;
+      if (this.#on.clock.monotonicMs() >= untilMs) return { sent, more: outlet.ready };
+    }
+    return { sent, more: false };
+  }
+
   /** Delivers one message. `wait`: nothing can go now; `more`: it takes another look. */
   next(): 'sent' | 'more' | 'wait' {
     const { progress } = this.#host;
@@ -66,6 +88,7 @@ export class Delivery {
       return 'wait';
     }
     if (this.#replay !== undefined && !this.#replay.isDue(message)) return 'wait';
+    if (bytesOf(message) > this.#host.outlet.messageBytesMax) return this.#passOver(message);
     const routed = this.#transmit(message, 1, this.#host.cursor.pending - 1);
     if (routed !== 'sent') return routed;
     this.#host.cursor.take(message);
@@ -77,6 +100,29 @@ export class Delivery {
       this.#acks.track(progress.sent(message.seq, nowMs), nowMs);
     }
     return 'sent';
+  }
+
+  /** Whoever listens cannot take it: a gap that is told of, and no end of everything behind it. */
+  #passOver(message: StoredMessage): 'more' {
+    this.#host.cursor.take(message);
+    this.#on.sourcing.oversize(this.#stream.name, this.#host.name, message.seq, bytesOf(message));
+    return 'more';
+  }
+
+  /** What went before it was delivered, a hub misses. */
+  #noteLost(): void {
+    const { cursor, config, name } = this.#host;
+    if (config.direct !== true) return;
+    const stream = this.#stream;
+    const { nextSeq } = cursor;
+    let { lost } = cursor;
+    cursor.lost = 0;
+    if (config.filterSubjects.length === 0) {
+      // Also what went in the moment in which it came, of which nobody was told.
+      lost = stream.firstSeq - nextSeq;
+      cursor.skipTo(stream.firstSeq);
+    }
+    if (lost > 0) this.#on.sourcing.missed(stream.name, name, nextSeq - 1, lost);
   }
 
   #redeliver(): 'sent' | 'more' | 'wait' {
@@ -127,4 +173,8 @@ export class Delivery {
     this.#host.outlet.sent(target, bytes, routed === 'nobody' ? 'nobody' : 'delivered');
     return routed === 'nobody' ? 'more' : 'sent';
   }
+}
+
+function bytesOf({ headers, data }: StoredMessage): number {
+  return data.length + (headers?.length ?? 0);
 }

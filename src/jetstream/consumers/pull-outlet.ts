@@ -26,6 +26,7 @@ export interface PullDeps {
 
 export class PullOutlet implements Outlet {
   readonly bound = false;
+  readonly messageBytesMax = Infinity;
   readonly pin: Pin;
   readonly #host: OutletHost;
   readonly #deps: PullDeps;

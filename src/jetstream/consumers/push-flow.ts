@@ -33,15 +33,21 @@ export class PushFlow {
     return this.#asked;
   }
 
-  /** Counts a message; the subject on which the client is to answer now, where it is time to ask. */
-  sent(bytes: number): string | undefined {
+  /** Counts a message; the subject on which the client is to answer now, where it is time to ask or `wanted`. */
+  sent(bytes: number, wanted = false): string | undefined {
     this.#pendingBytes += bytes;
     if (this.#asked !== undefined) {
       // What is sent long after the question may still come before the answer.
       if (this.#pendingBytes - this.#askedBytes >= this.#windowBytes) this.#askedBytes += bytes;
       return undefined;
     }
-    if (this.#pendingBytes <= this.#windowBytes / 2) return undefined;
+    if (!wanted && this.#pendingBytes <= this.#windowBytes / 2) return undefined;
+    return this.ask();
+  }
+
+  /** Asks now; the subject of the answer, the same one while none has come. */
+  ask(): string {
+    if (this.#asked !== undefined) return this.#asked;
     this.#askedBytes = this.#pendingBytes;
     this.#asked = this.#prefix + token();
     return this.#asked;

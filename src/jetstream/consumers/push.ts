@@ -9,6 +9,7 @@
 
 import type { Broker } from '../../broker.ts';
 import type { Cancel, Clock } from '../../clock.ts';
+import { FlowAcks, type FlowAckHost } from './flow-acks.ts';
 import { PushFlow } from './push-flow.ts';
 import { PushRate } from './push-rate.ts';
 import type { ConsumerConfig, Outlet, OutletHost, PushConfig, Target } from './types.ts';
@@ -37,11 +38,14 @@ export class PushOutlet implements Outlet {
   readonly #host: OutletHost;
   readonly #deps: PushDeps;
   readonly #flow: PushFlow | undefined;
+  /** Undefined where answers to flow control acknowledge nothing. */
+  readonly #flowAcks: FlowAcks | undefined;
   #push: PushConfig;
   #target: Target;
   #rate: PushRate | undefined;
   #rateBps: number | undefined;
   #bound = false;
+  #messageBytesMax = Infinity;
   /** Sent since the clients were looked at. */
   #unlookedBytes = 0;
   /** Waits for a client or for the rate. */
@@ -57,6 +61,8 @@ export class PushOutlet implements Outlet {
     this.#push = push;
     this.#target = { subject: push.deliverSubject };
     this.#flow = push.flowControl === true ? new PushFlow(host.streamName, host.name) : undefined;
+    if (host.config.ackPolicy === 'flow_control')
+      this.#flowAcks = new FlowAcks(flowAckHost(host), deps.clock);
     this.#limit(host.config.rateLimitBps);
     this.#unwatch = this.#watch();
     this.#look();
@@ -64,6 +70,10 @@ export class PushOutlet implements Outlet {
 
   get bound(): boolean {
     return this.#bound;
+  }
+
+  get messageBytesMax(): number {
+    return this.#messageBytesMax;
   }
 
   get ready(): boolean {
@@ -100,9 +110,14 @@ export class PushOutlet implements Outlet {
       this.#lastSentMs = this.#deps.clock.monotonicMs();
       this.#rate?.spend(bytes, this.#lastSentMs);
     }
-    const reply = this.#flow?.sent(bytes);
-    if (reply !== undefined)
-      this.#host.send(this.#target.subject, { reply, headers: FLOW_REQUEST, data: NOTHING });
+    const reply = this.#flow?.sent(bytes, this.#flowAcks?.sent(bytes));
+    if (reply !== undefined) this.#ask(reply);
+  }
+
+  /** Asks for an answer to flow control. */
+  #ask(reply: string): void {
+    this.#flowAcks?.asked();
+    this.#host.send(this.#target.subject, { reply, headers: FLOW_REQUEST, data: NOTHING });
   }
 
   /** See Outlet. */
@@ -111,8 +126,10 @@ export class PushOutlet implements Outlet {
   }
 
   /** See Outlet. */
-  flowControl(subject: string): void {
-    if (this.#flow?.answered(subject) === true) this.#host.wake();
+  flowControl(subject: string, headers: Buffer | undefined): void {
+    if (this.#flow?.answered(subject) !== true) return;
+    this.#flowAcks?.answered(headers);
+    this.#host.wake();
   }
 
   /** See Outlet. */
@@ -120,6 +137,8 @@ export class PushOutlet implements Outlet {
     const { push } = config;
     if (push === undefined) return;
     if (config.rateLimitBps !== this.#rateBps) this.#limit(config.rateLimitBps);
+    // Another listener begins, who has had nothing.
+    if (push.deliverSubject !== this.#push.deliverSubject) this.#unbind();
     this.#push = push;
     this.#target = { subject: push.deliverSubject };
     this.#unwatch();
@@ -132,10 +151,15 @@ export class PushOutlet implements Outlet {
   /** See Outlet. */
   close(): void {
     this.#unwatch();
-    this.#bound = false;
     this.#held?.();
+    this.#unbind();
+  }
+
+  #unbind(): void {
+    this.#bound = false;
     this.#heartbeat?.();
     this.#heartbeat = undefined;
+    this.#flowAcks?.reset();
   }
 
   #watch(): Cancel {
@@ -144,12 +168,16 @@ export class PushOutlet implements Outlet {
 
   /** Sees whether somebody listens. */
   #look(): void {
-    const bound = this.#listeners().length > 0;
+    const listeners = this.#listeners();
+    this.#messageBytesMax = Infinity;
+    for (const listener of listeners)
+      if ('offer' in listener && listener.messageBytesMax !== undefined)
+        this.#messageBytesMax = Math.min(this.#messageBytesMax, listener.messageBytesMax);
+    const bound = listeners.length > 0;
     if (bound === this.#bound) return;
+    this.#unbind();
     this.#bound = bound;
     this.#host.used();
-    this.#heartbeat?.();
-    this.#heartbeat = undefined;
     if (!bound) return;
     this.#flow?.reset();
     const { idleHeartbeatMs } = this.#push;
@@ -212,7 +240,8 @@ export class PushOutlet implements Outlet {
   #beat(): void {
     this.#lastSentMs = this.#deps.clock.monotonicMs();
     const { consumerSeq, streamSeq } = this.#host.delivered;
-    const stalled = this.#flow?.asked;
+    // Who is told of a stall answers at once, with nothing in it: that must not be taken for an acknowledgement.
+    const stalled = this.#flowAcks === undefined ? this.#flow?.asked : undefined;
     const headers =
       'NATS/1.0 100 Idle Heartbeat\r\n' +
       `Nats-Last-Consumer: ${consumerSeq}\r\nNats-Last-Stream: ${streamSeq}\r\n` +
@@ -221,5 +250,18 @@ export class PushOutlet implements Outlet {
       headers: Buffer.from(`${headers}\r\n`, 'utf8'),
       data: NOTHING,
     });
+    // Once more where no answer has come: the question may be lost with a leader of the other side.
+    if (this.#flow !== undefined && this.#flowAcks !== undefined && this.#host.ackPending > 0)
+      this.#ask(this.#flow.ask());
   }
+}
+
+function flowAckHost(host: OutletHost): FlowAckHost {
+  return {
+    get deliveredSeq() {
+      return host.lastDeliveredSeq;
+    },
+    isOldHub: host.config.asked?.oldHub === true,
+    confirmed: (seq) => host.confirmed(seq),
+  };
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../../clock.ts';
 import { nextTurn } from '../slices.ts';
 import type { StoredMessage } from '../stream-types.ts';
 import { SubjectFilter } from '../subject-filter.ts';
-import { AckState } from './ack-state.ts';
+import { AckState, STRANGE_SEQS } from './ack-state.ts';
 import type { StoredConsumer } from './consumer-rows.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import { SeqRows } from './seq-rows.ts';
@@ -27,6 +27,13 @@ export function restoredState(stored: StoredConsumer, lastSeq: number): AckState
   // One that begins at a sequence that is still to come begins there.
   const startSeq = config.deliverPolicy === 'by_start_sequence' ? (config.optStartSeq ?? 1) : 1;
   const upTo = Math.max(lastSeq, startSeq - 1);
+  // Another server reads it into a stream of its own. Delivered a second time a message would not be taken; and what limits
+  // took meanwhile makes the numbers others than those it expects. So it is brought to ask anew.
+  if (config.ackPolicy === 'flow_control' || config.direct === true) {
+    const consumerSeq = delivered.consumerSeq + STRANGE_SEQS;
+    const start = { consumerSeq, streamSeq: Math.min(floor.streamSeq, upTo) };
+    return new AckState(start, start, new SeqRows(stored.rows, stored.watermark));
+  }
   const state = new AckState(
     { consumerSeq: delivered.consumerSeq, streamSeq: Math.min(delivered.streamSeq, upTo) },
     { consumerSeq: floor.consumerSeq, streamSeq: Math.min(floor.streamSeq, upTo) },

@@ -19,7 +19,8 @@ export interface ConsumerConfig {
   readonly optStartSeq?: number | undefined;
   /** Wall clock. */
   readonly optStartTimeMs?: number | undefined;
-  readonly ackPolicy: 'none' | 'all' | 'explicit';
+  /** `flow_control`: answers to flow control acknowledge everything that they say is stored (see FlowAcks). */
+  readonly ackPolicy: 'none' | 'all' | 'explicit' | 'flow_control';
   readonly ackWaitMs: number;
   /** -1: without end. */
   readonly maxDeliver: number;
@@ -65,6 +66,8 @@ export interface AskedConfig {
   readonly maxAckPending?: -1;
   /** It has the inactive threshold of all ephemeral consumers. */
   readonly inactiveDefault?: boolean;
+  /** A hub before 2.14 asked for it, under no name that it would use again. */
+  readonly oldHub?: boolean;
   /** A group of a consumer that does not push. */
   readonly deliverGroup?: string;
 }
@@ -139,6 +142,8 @@ export interface Outlet {
   readonly waiting: number;
   /** Somebody listens on the deliver subject; false for pull. */
   readonly bound: boolean;
+  /** The most that whoever listens takes, headers and data together; Infinity for any message. */
+  readonly messageBytesMax: number;
   /**
    * Where a message of `bytes` (stream subject, ack reply, headers and data) goes now; undefined where it has to wait. It is
    * asked again after each `sent`.
@@ -149,7 +154,7 @@ export interface Outlet {
   /** Nothing is left to deliver at this moment. */
   exhausted(): void;
   /** An answer to a flow control request that went out with the reply `subject`. */
-  flowControl?(subject: string): void;
+  flowControl?(subject: string, headers: Buffer | undefined): void;
   /** The client that alone gets messages, with `pinned_client`: an empty id for nobody. `takeAway` frees the place. */
   readonly pin?: Pinned | undefined;
   /** The consumer's configuration is another one now. */
@@ -165,6 +170,8 @@ export interface OutletHost {
   readonly config: ConsumerConfig;
   /** What a heartbeat speaks of: the consumer's last delivery, and the last of the stream that it has looked at. */
   readonly delivered: SequencePair;
+  /** The last sequence that was delivered. */
+  readonly lastDeliveredSeq: number;
   readonly pending: number;
   readonly ackPending: number;
   /** Messages that wait to be delivered once more. */
@@ -173,6 +180,8 @@ export interface OutletHost {
   wake(): void;
   /** It is in use: its inactive threshold begins anew. */
   used(): void;
+  /** Whoever it delivers to has stored everything that was delivered up to `seq`. */
+  confirmed(seq: number): void;
   /** Sends a status or a message; true where somebody got it. */
   send(subject: string, message: Omit<Message, 'subject'>): boolean;
 }

@@ -216,9 +216,10 @@ export function wireConsumer(given: Partial<WireConsumer>): WireConsumer {
   return { ...NOTHING, ...given };
 }
 
-/** Reads the body of CONSUMER.CREATE. Throws an ApiError 10025. */
-export function decodeCreateRequest(data: Buffer): CreateRequest {
-  const { stream_name = '', config = {}, action = '', pedantic = false } = decode(REQUEST, data);
+/** Reads the body of CONSUMER.CREATE; `isLenient` where it may come from a newer server. Throws an ApiError 10025. */
+export function decodeCreateRequest(data: Buffer, isLenient = false): CreateRequest {
+  const request = decode(REQUEST, data, isLenient);
+  const { stream_name = '', config = {}, action = '', pedantic = false } = request;
   const { deliver_policy: policy, ack_policy: ack, replay_policy: replay, ...rest } = config;
   const { priority_policy: priority, ...fields } = rest;
   return {

@@ -168,9 +168,10 @@ test.each(REFUSED)('a consumer that is %j is refused', (config, expected) => {
   expect(verdict(() => read(config))).toBe(expected);
 });
 
-test('what a gateway cannot be is said: acknowledging by flow control', () => {
+test('acknowledging by flow control is taken, with its heartbeats', () => {
   const config = { ...PUSH, ack_policy: 'flow_control' };
-  expect(verdict(() => read(config))).toBe('10181 consumer ack policy invalid');
+  expect(verdict(() => read(config))).toBe('fine');
+  expect(read(config).push).toMatchObject({ flowControl: true, idleHeartbeatMs: 1_000 });
 });
 
 test('the stream says what its consumers may be', () => {

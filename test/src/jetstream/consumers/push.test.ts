@@ -42,6 +42,14 @@ class Endless implements OutletHost {
     this.outlet = new PushOutlet(this, push, { broker, clock, messageBytesMax: MIB });
   }
 
+  get lastDeliveredSeq(): number {
+    return this.delivered.streamSeq;
+  }
+
+  confirmed(): void {
+    throw new Error('nothing acknowledges here');
+  }
+
   get delivered(): SequencePair {
     return { consumerSeq: this.#seq, streamSeq: this.#seq + 10 };
   }
@@ -167,14 +175,14 @@ test('at half of the window the client is asked, and beyond it nothing goes unti
   );
   expect(client.got).toHaveLength(10);
   const reply = asked(client.got);
-  host.outlet.flowControl(`${reply}x`);
+  host.outlet.flowControl(`${reply}x`, undefined);
   expect(host.outlet.ready, 'an answer to something else').toBe(false);
-  host.outlet.flowControl(reply);
+  host.outlet.flowControl(reply, undefined);
   expect(host.outlet.ready).toBe(true);
   host.clock.turn();
   // The window is 4 MiB now, and four messages of 1 MiB wait in it.
   expect(host.seq).toBe(20);
-  host.outlet.flowControl(reply);
+  host.outlet.flowControl(reply, undefined);
   expect(host.offer(100, MIB / 4), 'one answer counts once').toBeLessThan(17);
 });
 
@@ -185,11 +193,11 @@ test('the window doubles up to 32 MiB', () => {
   for (let round = 0; round < 12; round++) {
     const sent = host.offer(1000, MIB / 4);
     most = Math.max(most, sent);
-    host.outlet.flowControl(asked(client.got.splice(0)));
+    host.outlet.flowControl(asked(client.got.splice(0)), undefined);
     host.clock.turn();
   }
   const went = host.seq;
-  host.outlet.flowControl(asked(client.got.splice(0)));
+  host.outlet.flowControl(asked(client.got.splice(0)), undefined);
   host.clock.turn();
   expect(host.seq - went).toBeGreaterThanOrEqual(60);
   expect(host.seq - went).toBeLessThanOrEqual(129);
@@ -230,7 +238,7 @@ test('another client begins with a window of its own', () => {
   const second = host.listen();
   host.clock.turn();
   expect(second.got.filter((one) => !one.startsWith('NATS'))).toHaveLength(9);
-  host.outlet.flowControl(asked(first.got));
+  host.outlet.flowControl(asked(first.got), undefined);
   expect(host.outlet.ready, 'the answer of the one that went').toBe(false);
 });
 

@@ -4,6 +4,7 @@
 import type { Database } from 'better-sqlite3';
 import { createMessageTable, messageTable } from './schema.ts';
 import type { Origin, StreamConfig } from './stream-types.ts';
+import { WALL_TIME_MS } from './timeline.ts';
 
 export interface StreamRow {
   readonly id: number;
@@ -61,13 +62,21 @@ export class Catalog {
     if (origin === 'api') this.#db.prepare('DELETE FROM epoch WHERE stream = ?').run(name);
   }
 
-  /** The newest store time in any stream. */
+  /** Gives a stream the name of `config`, and its origin; part of a transaction. The old name's epochs are forgotten. */
+  rename({ id, name }: Pick<StreamRow, 'id' | 'name'>, config: StreamConfig, origin: Origin): void {
+    this.#db.prepare('UPDATE stream SET name = ? WHERE id = ?').run(config.name, id);
+    this.#db.prepare('DELETE FROM epoch WHERE stream = ?').run(name);
+    this.save(id, config, origin);
+  }
+
+  /** The newest store time in any stream; those that keep the time of another server have none. */
   newestTs(): number {
     return this.rows().reduce((newest, { id }) => {
       const row = this.#db
         .prepare<[], { ts: number }>(`SELECT ts FROM ${messageTable(id)} ORDER BY seq DESC LIMIT 1`)
         .get();
-      return Math.max(newest, row?.ts ?? 0);
+      const ts = row?.ts ?? 0;
+      return ts >= WALL_TIME_MS ? newest : Math.max(newest, ts);
     }, 0);
   }
 }

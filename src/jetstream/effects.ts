@@ -7,13 +7,13 @@ import { republished, republishSubject } from './publish/republish.ts';
 import type { Rollups } from './rollups.ts';
 import type { Effect } from './stream-queue.ts';
 import type { StreamConfig } from './stream-types.ts';
-import type { Timeline } from './timeline.ts';
+import type { StreamTime } from './timeline.ts';
 
 export interface EffectParts {
   readonly config: StreamConfig;
   readonly rollups: Rollups;
   readonly expiry: Expiry;
-  readonly timeline: Timeline;
+  readonly timeline: StreamTime;
   readonly publish: (message: Message) => void;
 }
 

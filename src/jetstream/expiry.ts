@@ -16,7 +16,7 @@ import type { Store } from './store.ts';
 import type { Effect } from './stream-queue.ts';
 import type { StreamConfig } from './stream-types.ts';
 import type { Subject } from './subjects.ts';
-import type { Timeline } from './timeline.ts';
+import type { StreamTime } from './timeline.ts';
 import { shared } from './statements.ts';
 
 /** The store time of messages that never go by age. */
@@ -38,7 +38,7 @@ interface Due {
 export interface ExpiryParts {
   readonly store: Store;
   readonly clock: Clock;
-  readonly timeline: Timeline;
+  readonly timeline: StreamTime;
   readonly streamId: number;
   /** Stores a marker; the receipt says whether it was. */
   readonly mark: (marker: Admitted, done: (stored: boolean) => void) => void;

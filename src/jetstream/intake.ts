@@ -2,6 +2,7 @@
 // transaction. All of it is synchronous. If the transaction finds no room, the whole queue is refused and its numbers are
 // given out again, which is safe because nothing above `durableSeq` was ever shown to anybody.
 
+import { assert } from '../assert.ts';
 import type { Clock } from '../clock.ts';
 import { HEADERS_BYTES_MAX, headerValue } from '../headers.ts';
 import { PublishError, type Message, type Receipt } from '../message.ts';
@@ -9,6 +10,7 @@ import type { DuplicateWindow } from './duplicates.ts';
 import { examine, examineRepeat, type Admitted, type PublishView } from './publish/admission.ts';
 import { examineBatch, examineFast, type BatchView } from './publish/batch-admission.ts';
 import { said, type Control } from './publish/control.ts';
+import { examineMirrored } from './publish/mirrored.ts';
 import { plainId } from './publish/plain.ts';
 import type { Quota } from './quota.ts';
 import type { Retention } from './retention.ts';
@@ -16,9 +18,9 @@ import { recordBytes, recordCrc } from './rows.ts';
 import type { Stock } from './stock.ts';
 import type { Store } from './store.ts';
 import type { Effect } from './stream-queue.ts';
-import type { StreamConfig } from './stream-types.ts';
+import type { Mirrored, StreamConfig } from './stream-types.ts';
 import { SUBJECTS_MAX, type Subject } from './subjects.ts';
-import type { Timeline } from './timeline.ts';
+import type { StreamTime } from './timeline.ts';
 
 /** The largest message (headers and data) a stream takes: nats-server's default max_payload. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024;
@@ -41,7 +43,7 @@ export interface Taken {
 export interface IntakeParts {
   readonly store: Store;
   readonly clock: Clock;
-  readonly timeline: Timeline;
+  readonly timeline: StreamTime;
   readonly quota?: Quota | undefined;
   readonly duplicates: DuplicateWindow;
   /** Whether anybody wants the message at all. */
@@ -185,17 +187,29 @@ export class Intake {
     if (error !== null) receipt(error, null);
   }
 
+  /**
+   * Takes a message of the stream that this one mirrors in, under its number, which is beyond all that were given out.
+   * Returns at once why it is not; else the receipt hears when the disk has it, or that there was no room.
+   */
+  takeMirrored(message: Mirrored, receipt: Receipt): PublishError | null {
+    assert(message.seq > this.#stock.totals.lastSeq, 'a mirror stores a number once');
+    const admitted = examineMirrored(message, this.#config);
+    if (admitted instanceof PublishError) return admitted;
+    return this.#accept(admitted, message.data, undefined, receipt, message);
+  }
+
   #accept(
     admitted: Admitted,
     data: Buffer,
     id: string | undefined,
     receipt: Receipt | undefined,
+    origin?: Mirrored,
   ): PublishError | null {
     const bytes = recordBytes(admitted.subject, admitted.headers, data);
     const error = this.#checkLimits(admitted, data, bytes) ?? this.#parts.store.admit(bytes);
     if (error !== null) return error;
     const overQuota = this.#parts.quota?.admit(bytes) ?? null;
-    return overQuota ?? this.#add(admitted, data, id, receipt);
+    return overQuota ?? this.#add(admitted, data, id, receipt, origin);
   }
 
   #checkLimits(admitted: Admitted, data: Buffer, bytes: number): PublishError | null {
@@ -273,11 +287,14 @@ export class Intake {
     data: Buffer,
     id: string | undefined,
     receipt: Receipt | undefined,
+    origin?: Mirrored,
   ): PublishError | null {
     const { subject, headers } = admitted;
     const { totals, subjects, queue } = this.#stock;
     const entry = subjects.intern(subject);
     if (entry === undefined) return full('maximum subjects exceeded');
+    if (origin !== undefined)
+      while (totals.lastSeq < origin.seq - 1) this.#skip(undefined, undefined);
     this.#lastMsgId = id ?? '';
     if (this.#config.retention === 'interest' && !this.#parts.wanted(entry.id, subject)) {
       subjects.release(entry);
@@ -291,7 +308,7 @@ export class Intake {
     const { clock, duplicates, timeline } = this.#parts;
     const nowMs = clock.monotonicMs();
     if (id !== undefined) duplicates.add(id, seq, nowMs);
-    const ts = timeline.at(nowMs);
+    const ts = origin?.timeMs ?? timeline.at(nowMs);
     const crc = recordCrc(seq, entry.id, ts, headers, data);
     queue.push({ seq, subjectId: entry.id, ts, headers, data, crc }, entry, bytes, receipt);
     const { rollup, ttlMs } = admitted;

@@ -14,11 +14,14 @@ import { Advisories } from './advisories.ts';
 import { Catalog, decodeConfig, type StreamRow } from './catalog.ts';
 import { Acks } from './consumers/acks.ts';
 import type { StreamConsumers } from './consumers/consumers.ts';
+import type { SourcingLedger } from './consumers/sourcing-ledger.ts';
 import { lockFile, openDatabase } from './database.ts';
 import { giveBackRoom } from './disk.ts';
 import { Garbage } from './garbage.ts';
+import { Mirrors } from './mirror/mirrors.ts';
+import { isLeftOver } from './mirror/renewal.ts';
 import { migrate } from './schema.ts';
-import { isDamage, isMarkedDamaged, markDamaged, salvage } from './salvage.ts';
+import { isDamage, isMarkedDamaged, noteDamage, salvage } from './salvage.ts';
 import type { Store } from './store.ts';
 import { Stores, type StoresOptions } from './stores.ts';
 import type { Stream } from './stream.ts';
@@ -59,6 +62,8 @@ export class JetStream {
   readonly #lock: { close(): void };
   readonly timeline: Timeline;
   readonly advisories: Advisories;
+  /** What hubs that fill their streams from ours have missed. */
+  readonly sourcing: SourcingLedger;
   /** What is configured now. */
   #orders: readonly StreamOrder[];
   #forwards: Forwards;
@@ -69,6 +74,8 @@ export class JetStream {
   readonly #garbage: Garbage;
   #memoryGarbage: Garbage | undefined;
   readonly #admin: StreamAdmin;
+  /** What keeps streams that mirror others fed. */
+  readonly mirrors: Mirrors;
   #acks: Acks | undefined;
   #wasFull = false;
 
@@ -88,6 +95,7 @@ export class JetStream {
       newEpoch: options.newEpoch,
       graceMs: (name) => this.#forwards.get(name)?.graceMs ?? null,
     });
+    this.sourcing = this.#opener.sourcing;
     mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
     this.#lock = lockFile(join(options.dataDir, 'lock'));
     try {
@@ -103,6 +111,16 @@ export class JetStream {
       change: (stream, config) => this.#change(stream, config),
       discard: (stream) => this.#discard(stream),
       isAsleep: (name) => new Catalog(this.store.db).find(name) !== undefined,
+    });
+    this.mirrors = new Mirrors({
+      ...deps,
+      domain: options.domain,
+      table: () => this.table('mirror'),
+      streams: () => this.#set.all,
+      ground: () => this.#ground,
+      opener: this.#opener,
+      join: (stream) => this.#join(stream),
+      collect: (store) => this.#collect(store),
     });
     for (const consumers of this.#opener.consumers.values()) consumers.load();
   }
@@ -174,7 +192,9 @@ export class JetStream {
       this.#set.add(this.#opener.open(on, opened, config, 'file'));
     }
     for (const row of known.values()) {
-      if (row.origin === 'api') this.#set.add(this.#opener.open(on, row, decodeConfig(row), 'api'));
+      if (isLeftOver(row.name)) catalog.remove(row);
+      else if (row.origin === 'api')
+        this.#set.add(this.#opener.open(on, row, decodeConfig(row), 'api'));
       else this.#warnUnused(row.name);
     }
   }
@@ -203,6 +223,7 @@ export class JetStream {
     this.#acks = new Acks(this.#deps.broker, (name) => this.#opener.consumers.get(name));
     this.#garbage.collect();
     this.#upkeep.start(() => this.#tick());
+    this.mirrors.open();
   }
 
   /** The store on the disk. */
@@ -273,9 +294,14 @@ export class JetStream {
       const row = new Catalog(store.db).create(config, origin, this.#deps.clock.wallMs());
       return this.#opener.open(this.#ground, row, config, origin);
     });
-    this.#set.add(stream);
-    void this.#opener.consumers.get(config.name)?.start();
+    this.#join(stream);
+    this.mirrors.follow();
     return stream;
+  }
+
+  #join(stream: Stream): void {
+    this.#set.add(stream);
+    void this.#opener.consumers.get(stream.name)?.start();
   }
 
   async #change(stream: Stream, config: StreamConfig): Promise<void> {
@@ -285,6 +311,7 @@ export class JetStream {
     stream.reconfigure(config, null);
     if (moved) this.#set.resubscribe(stream);
     stream.keepLimits();
+    this.mirrors.follow();
   }
 
   async #discard(stream: Stream): Promise<void> {
@@ -303,6 +330,11 @@ export class JetStream {
     this.#opener.consumers.delete(name);
     stream.close();
     tellDeleted?.();
+    this.mirrors.follow();
+    this.#collect(store);
+  }
+
+  #collect(store: Store): void {
     if (store === this.store) this.#garbage.collect();
     else (this.#memoryGarbage ??= new Garbage(store, this.#deps.clock)).collect();
   }
@@ -407,6 +439,7 @@ export class JetStream {
       stream.keepLimits();
       void this.#opener.consumers.get(stream.name)?.start();
     }
+    this.mirrors.follow();
   }
 
   #tick(): void {
@@ -440,6 +473,7 @@ export class JetStream {
   /** Stops taking messages in, makes durable what was taken, and closes the database. */
   async stop(): Promise<void> {
     this.#upkeep.stop();
+    this.mirrors.close();
     this.#garbage.stop();
     this.#memoryGarbage?.stop();
     this.#acks?.stop();
@@ -453,15 +487,6 @@ export class JetStream {
     }
     await this.#stores.stop();
     this.#lock.close();
-  }
-}
-
-/** A disk that reads as damaged may be gone: then it takes no note either, and the next start sees for itself. */
-function noteDamage(dataDir: string): void {
-  try {
-    markDamaged(dataDir);
-  } catch {
-    // What is fatal is told all the same.
   }
 }
 

@@ -55,7 +55,8 @@ export class Purge {
       : await this.#filtered(subjects, upTo, keep, reason);
     // Half of it is no answer.
     if (this.#closed) throw new ApiError(404, 10059, 'stream not found');
-    if (subjects.isAll && belowSeq !== undefined) this.#jump(belowSeq);
+    // Where it goes beyond the last message, the numbers in between are used up, as in nats-server.
+    if (subjects.isAll && belowSeq !== undefined) this.#stock.skipTo(belowSeq - 1);
     const { firstSeq } = this.#stock;
     const leftSeq = subjects.isAll ? firstSeq : await this.#firstUnder(subjects);
     await durable(this.#store, this.#clock);
@@ -183,16 +184,5 @@ export class Purge {
     const entry = this.#stock.subjects.find(literal);
     const extents = entry === undefined ? [] : this.#stock.ofSubject(entry, TRIM_ROWS, upTo);
     return { extents, nextSeq: extents.length < TRIM_ROWS ? Infinity : 0 };
-  }
-
-  /** Where it goes beyond the last message, the numbers in between are used up, as in nats-server. */
-  #jump(belowSeq: number): void {
-    const { totals, queue, durableSeq } = this.#stock;
-    if (belowSeq - 1 <= totals.lastSeq || queue.length > 0 || totals.lastSeq > durableSeq) return;
-    totals.lastSeq = belowSeq - 1;
-    totals.firstSeq = belowSeq;
-    this.#stock.durableSeq = totals.lastSeq;
-    this.#stock.watchers.told(totals.lastSeq);
-    this.#stock.writeSoon();
   }
 }

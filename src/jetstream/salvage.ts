@@ -277,3 +277,12 @@ function nextReadable(from: Database, table: string, seq: number, last: number):
   }
   return found;
 }
+
+/** A disk that reads as damaged may be gone: then it takes no note either, and the next start sees for itself. */
+export function noteDamage(dataDir: string): void {
+  try {
+    markDamaged(dataDir);
+  } catch {
+    // What is fatal is told all the same.
+  }
+}

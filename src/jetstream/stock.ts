@@ -83,6 +83,22 @@ export class Stock {
     return this.totals.firstSeq;
   }
 
+  /**
+   * The numbers up to `seq` go to no message. False, and nothing is done, while something is accepted that is not on the
+   * disk.
+   */
+  skipTo(seq: number): boolean {
+    const { totals, queue, durableSeq } = this;
+    if (queue.length > 0 || totals.lastSeq > durableSeq) return false;
+    if (seq <= totals.lastSeq) return true;
+    totals.lastSeq = seq;
+    if (totals.messages === 0) totals.firstSeq = seq + 1;
+    this.durableSeq = seq;
+    this.watchers.told(seq);
+    this.writeSoon();
+    return true;
+  }
+
   /** The first sequence may be a hole. */
   lookForFirst(): void {
     this.#firstMoved = true;

@@ -7,13 +7,14 @@ import type { Advisories } from './advisories.ts';
 import { Catalog, type StreamRow } from './catalog.ts';
 import { ConsumerRoom } from './consumers/consumer-room.ts';
 import { StreamConsumers } from './consumers/consumers.ts';
+import { SourcingLedger } from './consumers/sourcing-ledger.ts';
 import { DeliveryTurns } from './consumers/delivery-turns.ts';
 import { DuplicateWindow } from './duplicates.ts';
 import { BatchRoom } from './publish/batch-room.ts';
 import type { Stores } from './stores.ts';
 import { Stream } from './stream.ts';
 import type { Origin, StreamConfig } from './stream-types.ts';
-import type { Timeline } from './timeline.ts';
+import { WallTime, type Timeline } from './timeline.ts';
 
 /** Where streams are opened. */
 export interface Ground {
@@ -37,12 +38,14 @@ export class StreamOpener {
   readonly #turns: DeliveryTurns;
   readonly #batchRoom = new BatchRoom();
   readonly #consumerRoom = new ConsumerRoom();
+  readonly sourcing: SourcingLedger;
   /** By the name of the stream, for as long as it is there. */
   readonly consumers = new Map<string, StreamConsumers>();
 
   constructor(deps: OpenerDeps) {
     this.#deps = deps;
     this.#turns = new DeliveryTurns(deps.clock);
+    this.sourcing = new SourcingLedger(deps.log, deps.clock);
   }
 
   /** Opens the stream of `row`; part of a transaction. */
@@ -52,7 +55,7 @@ export class StreamOpener {
     const stream = new Stream(
       {
         store,
-        timeline,
+        timeline: config.wallTime === true ? new WallTime(timeline) : timeline,
         log,
         clock,
         advisories,
@@ -72,7 +75,7 @@ export class StreamOpener {
       },
     );
     const shared = { store, broker, clock, log, advisories };
-    const common = { turns: this.#turns, room: this.#consumerRoom };
+    const common = { turns: this.#turns, room: this.#consumerRoom, sourcing: this.sourcing };
     this.consumers.set(stream.name, new StreamConsumers(stream, { ...shared, ...common }));
     return stream;
   }

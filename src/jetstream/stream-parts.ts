@@ -9,11 +9,11 @@ import type { BatchRoom } from './publish/batch-room.ts';
 import type { Quota } from './quota.ts';
 import type { Store } from './store.ts';
 import type { Origin, StreamConfig } from './stream-types.ts';
-import type { Timeline } from './timeline.ts';
+import type { StreamTime } from './timeline.ts';
 
 export interface StreamParts {
   readonly store: Store;
-  readonly timeline: Timeline;
+  readonly timeline: StreamTime;
   readonly log: Logger;
   readonly clock: Clock;
   readonly advisories: Advisories;

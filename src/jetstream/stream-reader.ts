@@ -8,14 +8,14 @@ import { recordCrc, type Extent, type Row } from './rows.ts';
 import type { Stock } from './stock.ts';
 import type { Entry, StoredMessage } from './stream-types.ts';
 import type { SubjectFilter } from './subject-filter.ts';
-import type { Timeline } from './timeline.ts';
+import type { StreamTime } from './timeline.ts';
 
 /** Rows that one `scan` looks at: a few milliseconds of the loop. */
 const SCAN_ROWS = 2_000;
 
 export interface ReaderParts {
   readonly name: string;
-  readonly timeline: Timeline;
+  readonly timeline: StreamTime;
   readonly log: Logger;
   readonly epochs: Epochs;
 }

@@ -61,8 +61,39 @@ export interface StreamExtras {
         readonly maxAckPending?: number | undefined;
       }
     | undefined;
+  /** Its messages are those of another stream, under the same sequences; nobody publishes into it. */
+  readonly mirror?: MirrorConfig | undefined;
+  /** Messages keep the time of the server that they come from: of a mirror, also when it is one no more. */
+  readonly wallTime?: boolean | undefined;
   /** What is kept and given back as it came, for it means nothing here: wire names. */
   readonly inert?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Of which stream a mirror is, and what of it. */
+export interface MirrorConfig {
+  readonly name: string;
+  /** In another JetStream domain: how its API begins, and under which subject it delivers. */
+  readonly external?: { readonly api: string; readonly deliver?: string | undefined } | undefined;
+  /** In the domain of the hub that this gateway is linked to, which `external` then names. */
+  readonly ofHub?: boolean | undefined;
+  /** `external` was learned from the hub, and is no part of what was ordered. */
+  readonly learned?: boolean | undefined;
+  /** Of a bucket of the hub: messages kept of each key, where that is not as at the hub. */
+  readonly history?: number | undefined;
+  readonly filterSubject?: string | undefined;
+  /** What is under no `src` is not mirrored. An empty `dest` leaves the subject as it is. */
+  readonly subjectTransforms?: readonly SubjectMapping[] | undefined;
+  readonly startSeq?: number | undefined;
+  readonly startTimeMs?: number | undefined;
+}
+
+/** A message as a mirror gets it: with the number and the time that it has at its origin. */
+export interface Mirrored {
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly subject: string;
+  readonly headers: Buffer | null;
+  readonly data: Buffer;
 }
 
 /** `src` as a filter, `dest` with `{{wildcard(1)}}` and the like (ADR-30); an absent `src` is `>`. */

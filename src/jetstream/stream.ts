@@ -16,6 +16,7 @@ import { Forwarding } from './forwarding.ts';
 import { Intake } from './intake.ts';
 import { Interests } from './interests.ts';
 import { KeepMore } from './keep-more.ts';
+import { Numbering } from './numbering.ts';
 import { Lookups } from './lookups.ts';
 import { BatchRoom } from './publish/batch-room.ts';
 import { Batches } from './publish/batches.ts';
@@ -33,6 +34,7 @@ import type {
   Epoch,
   ForwardMark,
   Interest,
+  Mirrored,
   Origin,
   StoredMessage,
   StreamConfig,
@@ -55,6 +57,7 @@ export class Stream implements Participant {
   #forwarded: boolean;
   readonly #stock: Stock;
   readonly #epochs: Epochs;
+  readonly numbering: Numbering;
   readonly #forwarding: Forwarding;
   readonly #retention: Retention;
   readonly #intake: Intake;
@@ -67,6 +70,8 @@ export class Stream implements Participant {
   readonly #showing: Showing;
   readonly #keepMore: KeepMore;
   readonly #lookups: Lookups;
+  /** How far a mirror is, for an answer of the API; of a mirror that is fed. */
+  mirrorInfo: (() => object) | undefined;
   /** The transaction that is under way writes the queue, not removals alone. */
   #writesQueue = false;
 
@@ -136,6 +141,8 @@ export class Stream implements Participant {
       stock,
     );
     this.#lookups = new Lookups({ store, clock, stock }, this.#reader);
+    const numbered = { store, stock, epochs: this.#epochs };
+    this.numbering = new Numbering({ ...numbered, intake: this.#intake }, this.id);
     const { advisories, answer, batchRoom: room = new BatchRoom() } = parts;
     this.#batches = new Batches(this, this.#intake, { room, clock, advisories, answer });
   }
@@ -263,6 +270,21 @@ export class Stream implements Participant {
     this.#intake.takeAll(messages, receipt);
   }
 
+  /** The last number that was given out, whether the disk has it or not. */
+  get acceptedSeq(): number {
+    return this.#stock.totals.lastSeq;
+  }
+
+  /** Takes in what comes next of the stream that this one mirrors. Returns why not; else the receipt hears, as ever. */
+  mirrored(message: Mirrored, receipt: Receipt): PublishError | null {
+    return this.#intake.takeMirrored(message, receipt);
+  }
+
+  /** Numbers up to `seq` go to no message. False while something accepted is not on the disk: nothing is done then. */
+  skipTo(seq: number): boolean {
+    return this.#stock.skipTo(seq);
+  }
+
   // --- retention ---
 
   /** At the start: drops what a crash brought back over the limits, and ends what it cut short. */
@@ -358,6 +380,7 @@ export class Stream implements Participant {
     if (accepted !== undefined) this.#showing.committed(accepted);
     if (!replacesMessages(this.#config)) this.#guard(undefined, () => this.#retention.keepLimits());
     watchers.flush();
+    this.numbering.committed();
     if (accepted === undefined) return watchers.any ? () => watchers.settle() : undefined;
     return () => {
       this.#showing.show(accepted);

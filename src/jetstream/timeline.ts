@@ -10,13 +10,47 @@ const STEP_MS = 1_000;
 /** Rows of `boot` kept: store times older than these starts read as of the oldest. */
 const BOOTS_MAX = 10_000;
 
+/** What is beyond is no store time, which counts from the first start of this store, but wall-clock time; in 2001. */
+export const WALL_TIME_MS = 1_000_000_000_000;
+
+/** How a stream tells the time of its messages. */
+export interface StreamTime {
+  /** The time now, as messages have it. */
+  now(): number;
+  /** The same at that moment of the clock, in this start. */
+  at(monotonicMs: number): number;
+  /** The wall-clock time of `ts`, to the best of what is known now. */
+  wall(ts: number): { timeMs: number; synced: boolean };
+}
+
+/** Of a stream whose messages keep the wall-clock time of another server: what is stored beside them has ours. */
+export class WallTime implements StreamTime {
+  readonly #timeline: StreamTime;
+
+  constructor(timeline: StreamTime) {
+    this.#timeline = timeline;
+  }
+
+  now(): number {
+    return Math.floor(this.#timeline.wall(this.#timeline.now()).timeMs);
+  }
+
+  at(monotonicMs: number): number {
+    return Math.floor(this.#timeline.wall(this.#timeline.at(monotonicMs)).timeMs);
+  }
+
+  wall(ts: number): { timeMs: number; synced: boolean } {
+    return { timeMs: ts, synced: true };
+  }
+}
+
 interface Boot {
   readonly baseTs: number;
   wallOffsetMs: number;
   synced: boolean;
 }
 
-export class Timeline {
+export class Timeline implements StreamTime {
   readonly #clock: Clock;
   readonly #db: Database;
   readonly #startedMs: number;
@@ -70,6 +104,7 @@ export class Timeline {
 
   /** The wall-clock time of store time `ts`, to the best of what is known now. */
   wall(ts: number): { timeMs: number; synced: boolean } {
+    if (ts >= WALL_TIME_MS) return { timeMs: ts, synced: true };
     for (let i = this.#boots.length - 1; i >= 0; i--) {
       const boot = this.#boots[i];
       if (boot !== undefined && (boot.baseTs <= ts || i === 0)) {

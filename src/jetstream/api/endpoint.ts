@@ -26,6 +26,19 @@ export interface Endpoint {
   answer(request: ApiRequest): object | Promise<object>;
   /** Fields that the answer has also beside an error. */
   readonly errorFields?: object;
+  /** The level of the API that is spoken here, where it is above that of all others. */
+  readonly apiLevel?: number;
+}
+
+/** The fields of an answer that has headers. */
+export class AnswerWithHeaders {
+  readonly fields: object;
+  readonly headers: Buffer;
+
+  constructor(fields: object, headers: Buffer) {
+    this.fields = fields;
+    this.headers = headers;
+  }
 }
 
 /** An endpoint that sends what it likes, such as messages; false where nobody is there (503). */

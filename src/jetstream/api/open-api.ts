@@ -5,6 +5,7 @@ import type { Clock } from '../../clock.ts';
 import type { Logger } from '../../log.ts';
 import { nextEndpoint } from '../consumers/next-endpoint.ts';
 import type { JetStream } from '../jetstream.ts';
+import type { Stream } from '../stream.ts';
 import { STREAMS_MAX } from '../stream-types.ts';
 import { accountEndpoint } from './account.ts';
 import { JetStreamApi, type ApiOptions } from './api.ts';
@@ -38,7 +39,9 @@ export function openApi(
   api.add([nextEndpoint({ broker, consumers: (name) => jetstream.consumers(name) })]);
   const stream = jetstream.stream.bind(jetstream);
   api.add([messageGetEndpoint({ stream, clock })]);
-  api.add(directGetEndpoints({ stream, broker, clock, ...(isBusy && { isBusy }) }));
+  const direct = (name: string): Stream | undefined =>
+    stream(name) ?? jetstream.mirrors.standIn(name);
+  api.add(directGetEndpoints({ stream: direct, broker, clock, ...(isBusy && { isBusy }) }));
   api.open();
   return api;
 }

@@ -4,6 +4,7 @@
 
 import type { StreamConfig } from '../stream-types.ts';
 import { shownMetadata } from './api-level.ts';
+import { wireMirror } from './stream-mirror.ts';
 import {
   bool,
   choice,
@@ -118,6 +119,7 @@ export function wireStreamConfig(config: StreamConfig, version?: string): object
     ...where('no_ack', config.noAck),
     ...where('duplicate_window', wireNanos(config.duplicateWindowMs)),
     ...where('placement', inert['placement']),
+    ...where('mirror', wireMirror(config.mirror)),
     compression: inert['compression'] ?? 'none',
     ...where('first_seq', config.firstSeq),
     ...where('subject_transform', config.subjectTransform ?? inert['subject_transform']),

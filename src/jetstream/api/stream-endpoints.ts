@@ -47,6 +47,8 @@ class StreamChanges {
     this.#parts = parts;
   }
 
+  readonly #lookup = (name: string): StreamConfig | undefined => this.#view.stream(name)?.config;
+
   #info(stream: StreamView, domain: string | undefined): object {
     const { clock, version } = this.#parts;
     const consumers = consumerCount(this.#view, stream);
@@ -72,7 +74,7 @@ class StreamChanges {
       throw invalidConfig('stream configuration for create can not be sealed');
     if (request.mirror_direct === true && request.mirror === undefined)
       throw invalidConfig('stream has no mirror but does have mirror direct');
-    const config = checkedStreamConfig(request);
+    const config = checkedStreamConfig(request, this.#lookup);
     refuseUnbuilt(request);
     const stream = this.#existing(config, request) ?? (await this.#make(config, request));
     return { ...this.#info(stream, undefined), did_create: true };
@@ -105,7 +107,7 @@ class StreamChanges {
 
   async update({ tokens: [name = ''], data }: ApiRequest): Promise<object> {
     const request = decode(STREAM_CONFIG_REQUEST, data);
-    const wanted = checkedStreamConfig(request);
+    const wanted = checkedStreamConfig(request, this.#lookup);
     checkName(request, name);
     const { domain } = this.#parts;
     const old = streamOf(this.#view, name);

@@ -12,6 +12,8 @@ export interface ShownStream {
   readonly origin: 'file' | 'api';
   /** A forwarder reads it: its mark is a consumer, `hub`. */
   readonly isForwarded: boolean;
+  /** How far a mirror is; absent for other streams. */
+  readonly mirrorInfo?: (() => object) | undefined;
   state(): StreamState & { readonly numDeleted: number };
 }
 
@@ -49,6 +51,7 @@ export function streamInfo(stream: ShownStream, options: InfoOptions, more: obje
     state: { ...wireState(stream.state()), ...more, consumer_count: consumers },
     ...(domain === undefined ? {} : { domain }),
     ...(leader === undefined ? {} : { cluster: { leader } }),
+    ...(stream.mirrorInfo === undefined ? {} : { mirror: stream.mirrorInfo() }),
     ts: msToTime(nowMs),
   };
 }

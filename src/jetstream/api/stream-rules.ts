@@ -1,6 +1,5 @@
 // What the configuration of a stream must be like, and what it becomes: nats-server's defaults, rules and words, in its
-// order (the first thing wrong is what a client hears). What a gateway does not have (mirrors, sources, counters,
-// schedules) is refused last, with a word of ours.
+// order (the first thing wrong is what a client hears). What a gateway does not have (sources, counters, schedules) is refused last, with a word of ours.
 
 import { collide, isCovered, isFilter } from '../../subject.ts';
 import type { StreamConfig } from '../stream-types.ts';
@@ -9,6 +8,7 @@ import { ownMetadata } from './api-level.ts';
 import type { StreamConfigRequest } from './stream-config.ts';
 import { given, invalidConfig, pedanticError, refuseIf } from './stream-refusals.ts';
 import { mappingsOf } from './stream-mappings.ts';
+import { mirrorOf, type Lookup } from './stream-mirror.ts';
 import { quoted } from './json.ts';
 import { SubjectTree } from './subject-tree.ts';
 
@@ -30,8 +30,14 @@ export function isAssetName(name: string): boolean {
   return name !== '' && !/[ \t\r\n\f.*>/\\]/.test(name);
 }
 
-/** The configuration that `request` asks for. Throws an ApiError where there can be no such stream. */
-export function checkedStreamConfig(request: StreamConfigRequest): StreamConfig {
+/**
+ * The configuration that `request` asks for; `lookup` finds the streams that there are. Throws an ApiError where there can
+ * be no such stream.
+ */
+export function checkedStreamConfig(
+  request: StreamConfigRequest,
+  lookup: Lookup = () => undefined,
+): StreamConfig {
   checkTexts(request);
   checkReplicas(request.num_replicas ?? 0);
   const limits = limitsOf(request);
@@ -39,10 +45,11 @@ export function checkedStreamConfig(request: StreamConfigRequest): StreamConfig 
   checkFeatures(request);
   const switches = switchesOf(request);
   checkPersistMode(request);
-  refuseMirror(request);
+  checkSourceNames(request);
+  const { mirror, direct = request.mirror_direct } = mirrorOf(request, lookup) ?? {};
   const subjects = subjectsOf(request);
   const { inert: inertMappings = {}, ...mappings } = mappingsOf(request, subjects);
-  const inert = { ...inertOf(request), ...inertMappings };
+  const inert = { ...inertOf(request), ...given('mirror_direct', direct), ...inertMappings };
   return {
     name: request.name ?? '',
     ...given('description', request.description),
@@ -58,6 +65,7 @@ export function checkedStreamConfig(request: StreamConfigRequest): StreamConfig 
     ...consumerLimitsOf(request),
     ...given('metadata', ownMetadata(request.metadata)),
     ...mappings,
+    ...(mirror === undefined ? {} : { mirror, wallTime: true }),
     ...(Object.keys(inert).length === 0 ? {} : { inert }),
   };
 }
@@ -208,19 +216,9 @@ function checkPersistMode(request: StreamConfigRequest): void {
   );
 }
 
-/** What cannot stand beside a mirror is said first: a client may have meant something else. */
-function refuseMirror({ mirror, first_seq, subjects, sources }: StreamConfigRequest): void {
-  if ((sources ?? []).some(({ name = '' }) => !isAssetName(name)) && mirror === undefined)
+function checkSourceNames({ mirror, sources = [] }: StreamConfigRequest): void {
+  if (mirror === undefined && sources.some(({ name = '' }) => !isAssetName(name)))
     throw new ApiError(400, 10141, 'sourced stream name is invalid');
-  if (mirror === undefined) return;
-  if ((first_seq ?? 0) > 0)
-    throw new ApiError(400, 10143, 'stream mirrors can not have first sequence configured');
-  if ((subjects ?? []).length > 0)
-    throw new ApiError(400, 10034, 'stream mirrors can not contain subjects');
-  if ((sources ?? []).length > 0)
-    throw new ApiError(400, 10031, 'stream mirrors can not also contain other sources');
-  if (mirror.external === undefined && !isAssetName(mirror.name ?? ''))
-    throw new ApiError(400, 10142, 'mirrored stream name is invalid');
 }
 
 function subjectsOf(request: StreamConfigRequest): readonly string[] {
@@ -284,7 +282,7 @@ function consumerLimitsOf({
 }
 
 function inertOf(request: StreamConfigRequest): Readonly<Record<string, unknown>> {
-  const { placement = {}, compression, persist_mode: mode, mirror_direct: direct } = request;
+  const { placement = {}, compression, persist_mode: mode } = request;
   refuseIf((placement.preferred ?? '') !== '', 'preferred server not permitted in placement');
   const { cluster = '', tags = [] } = placement;
   const place = {
@@ -294,7 +292,6 @@ function inertOf(request: StreamConfigRequest): Readonly<Record<string, unknown>
   const inert: Record<string, unknown> = {
     ...given('compression', compression === 'none' ? '' : compression),
     ...given('persist_mode', mode === 'async' ? mode : ''),
-    ...given('mirror_direct', direct),
   };
   if (Object.keys(place).length > 0) inert['placement'] = place;
   return inert;
@@ -303,7 +300,6 @@ function inertOf(request: StreamConfigRequest): Readonly<Record<string, unknown>
 /** Throws where a stream is to be what a gateway's cannot be. */
 export function refuseUnbuilt(request: StreamConfigRequest): void {
   refuseReplicas(request);
-  refuseIf(request.mirror !== undefined, 'mirrors are not supported by this server');
   refuseIf((request.sources ?? []).length > 0, 'sources are not supported by this server');
   refuseIf(request.allow_msg_counter === true, 'message counters are not supported by this server');
   refuseIf(

@@ -1,9 +1,10 @@
 // What may become of the configuration of a stream that there is already, with nats-server's words.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { StreamConfig } from '../stream-types.ts';
 import { ApiError } from './api-error.ts';
 import type { StreamConfigRequest } from './stream-config.ts';
-import { refuseIf } from './stream-refusals.ts';
+import { given, refuseIf } from './stream-refusals.ts';
 import { refuseReplicas, refuseUnbuilt } from './stream-rules.ts';
 
 /**
@@ -26,7 +27,7 @@ export function updatedStreamConfig(
   refuseIf(isLost(old.sealed, wanted.sealed), `${cannot} unseal a sealed stream`);
   refuseIf(isLost(old.denyDelete, wanted.denyDelete), `${cannot} cancel deny message deletes`);
   refuseIf(isLost(old.denyPurge, wanted.denyPurge), `${cannot} cancel deny purge`);
-  if (request.mirror !== undefined)
+  if (wanted.mirror !== undefined && !isDeepStrictEqual(wanted.mirror, old.mirror))
     throw new ApiError(400, 10055, 'stream mirror configuration can not be updated');
   refuseIf(isLost(old.allowMsgTtl, wanted.allowMsgTtl), 'message TTL status can not be disabled');
   refuseIf(request.allow_msg_counter === true, `${cannot} change message counter setting`);
@@ -35,7 +36,9 @@ export function updatedStreamConfig(
     `${cannot} change persist mode`,
   );
   refuseUnbuilt(request);
-  return wanted.sealed === true ? sealed(wanted) : wanted;
+  // A mirror that becomes a stream like others goes on counting in the time of its messages.
+  const config = { ...wanted, ...given('wallTime', old.wallTime) };
+  return wanted.sealed === true ? sealed(config) : config;
 }
 
 function isLost(before: boolean | undefined, after: boolean | undefined): boolean {

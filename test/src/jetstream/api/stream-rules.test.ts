@@ -126,7 +126,6 @@ test.each<[object, string]>([
     { mirror: { name: 'A' }, first_seq: 5 },
     '400 10143 stream mirrors can not have first sequence configured',
   ],
-  [{ mirror: { name: 'A' } }, '500 10052 mirrors are not supported by this server'],
   [{ sources: [{ name: 'A' }] }, '500 10052 sources are not supported by this server'],
   [{ subjects: ['b..c'] }, '500 10052 invalid subject'],
   [{ subjects: ['b.>.c'] }, '500 10052 invalid subject'],

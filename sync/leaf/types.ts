@@ -116,6 +116,7 @@ export interface LeafHubView {
   /** Subjects of ours that the hub knows, and of the hub that we keep. */
   readonly advertised: readonly string[];
   readonly wanted: number;
+  readonly wantedSubjects?: (() => readonly string[]) | undefined;
   readonly waitingBytes: number;
 }
 

@@ -6,6 +6,7 @@ import { dirname, resolve } from 'node:path';
 import { parseDocument } from './config/document.ts';
 import { applyEnvironment } from './config/environment.ts';
 import { systemError } from './config/files.ts';
+import { toHub, toLeaf } from './config/hub.ts';
 import { KEYS } from './config/keys.ts';
 import { ConfigError, Problems } from './config/problems.ts';
 import { toMqtt } from './config/mqtt.ts';
@@ -15,8 +16,6 @@ import { readTable, type Values } from './config/schema.ts';
 import type {
   Config,
   FramingConfig,
-  HubAuth,
-  HubConfig,
   MqttSourceConfig,
   NatsConfig,
   NatsUser,
@@ -92,6 +91,7 @@ function toConfig(all: All, file: string): Config {
       dataDir: gateway.data_dir,
       commitIntervalMs: gateway.commit_interval,
     },
+    domain: all.leaf?.domain ?? gateway.name,
     log: { level: all.log.level },
     mqtt: all.mqtt === undefined ? undefined : toMqtt(all.mqtt),
     nats: all.nats === undefined ? undefined : toNats(all.nats),
@@ -109,6 +109,13 @@ function toConfig(all: All, file: string): Config {
       mode,
       order,
       graceMs: grace,
+    })),
+    leaf: all.leaf === undefined ? undefined : toLeaf(all.leaf),
+    kvMirrors: all.kv_mirror.map(({ bucket, domain, history, max_bytes: maxBytes }) => ({
+      bucket,
+      domain,
+      history,
+      maxBytes,
     })),
   };
 }
@@ -216,27 +223,4 @@ function toMqttSource(source: All['mqtt_source'][number], gateway: string): Mqtt
     keepAliveMs: source.keep_alive,
     reconnectMaxMs: source.reconnect_max,
   };
-}
-
-function toHub(hub: NonNullable<All['hub']>): HubConfig {
-  const { ca, cert, key, handshake_first: handshakeFirst = false } = hub.tls ?? {};
-  const tls = hub.tls !== undefined || hub.servers.some((server) => server.tls);
-  return {
-    servers: hub.servers.map((server) => server.address),
-    auth: toAuth(hub),
-    tls: tls ? { caFile: ca, certFile: cert, keyFile: key, handshakeFirst } : undefined,
-    stream: hub.stream,
-    prefix: hub.prefix,
-    create: hub.create,
-    keepAliveMs: hub.keep_alive,
-    reconnectMaxMs: hub.reconnect_max,
-  };
-}
-
-function toAuth(hub: NonNullable<All['hub']>): HubAuth {
-  if (hub.credentials !== undefined) return { type: 'credentials', file: hub.credentials };
-  if (hub.user !== undefined && hub.password_file !== undefined)
-    return { type: 'password', user: hub.user, passwordFile: hub.password_file };
-  if (hub.token_file !== undefined) return { type: 'token', file: hub.token_file };
-  return hub.nkey_file === undefined ? { type: 'none' } : { type: 'nkey', file: hub.nkey_file };
 }

@@ -34,3 +34,36 @@ export function checkExposure(path: string, fileMode: number, problems: Problems
       `chmod 640 ${problems.file}, or use password_file`,
   );
 }
+
+/** Reports when one of two keys is there without the other. */
+export function checkPair(a: string, b: string, problems: Problems): void {
+  for (const [one, other] of [[a, b] as const, [b, a] as const])
+    if (problems.isWritten(one) && !problems.isWritten(other))
+      problems.add(one, `found without ${other}, expected both or neither`);
+}
+
+/** How the gateway logs in at a hub, in the table `at`, and which of its `servers` (a list of the key `key`) speak TLS. */
+export function checkServers(
+  at: string,
+  { key, servers, tls }: { key: string; servers: readonly { tls: boolean }[]; tls: boolean },
+  problems: Problems,
+): void {
+  const ways = ['credentials', 'user', 'token_file', 'nkey_file'].filter((way) =>
+    problems.isWritten(`${at}.${way}`),
+  );
+  if (ways.length > 1) {
+    const [first = '', second = ''] = ways;
+    problems.add(
+      `${at}.${second}`,
+      `found beside ${first} (${problems.where(`${at}.${first}`)}), expected one way to log in`,
+    );
+  }
+  checkPair(`${at}.user`, `${at}.password_file`, problems);
+  checkPair(`${at}.tls.cert`, `${at}.tls.key`, problems);
+  const plain = servers.findIndex((server) => !server.tls);
+  if (!tls && plain >= 0 && servers.some((server) => server.tls))
+    problems.add(
+      `${at}.${key}[${plain + 1}]`,
+      'found a server without TLS beside one with tls://, expected tls:// for all of one cluster',
+    );
+}

@@ -146,11 +146,9 @@ function nodeFromText(kind: Kind<unknown>, secret: boolean, text: string, variab
 
 function reportUnknown(variable: string, targets: Targets, context: Context): void {
   if (IGNORED.has(variable) || SERVICE_LINK.test(variable)) return;
-  const later = /^MANGROVE_(LEAF|MQTT_(TLS|ACL|WEBSOCKET))(_|$)/.test(variable);
-  const message = later
-    ? 'not available in this version of Mangrove; unset it'
-    : `stands for no key, expected MANGROVE_<TABLE>_<KEY>, or MANGROVE_STREAM_<NAME>_<KEY> for a ` +
-      `[[stream]] of the file${guess(variable, targets)}`;
+  const message =
+    `stands for no key, expected MANGROVE_<TABLE>_<KEY>, or MANGROVE_STREAM_<NAME>_<KEY> for a ` +
+    `[[stream]] of the file${guess(variable, targets)}`;
   context.problems.add('', message, { variable });
 }
 

@@ -31,7 +31,7 @@ export function expiryWarnings(config: Config, wallMs: number): string[] {
   });
 }
 
-function ownCertificates({ mqtt, nats, mqttSources, hub }: Config): Own[] {
+function ownCertificates({ mqtt, nats, mqttSources, hub, leaf }: Config): Own[] {
   return [
     { table: '[mqtt.tls]', certFile: mqtt?.tls?.certFile, by: 'clients' },
     { table: '[nats.tls]', certFile: nats?.tls?.certFile, by: 'clients' },
@@ -41,6 +41,7 @@ function ownCertificates({ mqtt, nats, mqttSources, hub }: Config): Own[] {
       by: 'brokers',
     })),
     { table: '[hub.tls]', certFile: hub?.tls?.certFile, by: 'servers' },
+    { table: '[leaf.tls]', certFile: leaf?.tls?.certFile, by: 'servers' },
   ];
 }
 

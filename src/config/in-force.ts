@@ -38,17 +38,25 @@ export function inForce(running: Config, next: Config): InForce {
     kept('monitor', running.monitor === undefined, next.monitor === undefined) ||
     kept('monitor.listen', running.monitor?.listen, next.monitor?.listen);
   kept('jetstream', running.jetstream, next.jetstream);
+  // Streams, advisories and listeners name the domain from the start on. One that is taken away stops to cross at once.
+  const domainKept = kept('leaf.domain', running.domain, next.leaf?.domain ?? running.gateway.name);
+  const leaf =
+    domainKept && next.leaf?.domain !== undefined
+      ? { ...next.leaf, domain: running.leaf?.domain }
+      : next.leaf;
   // Sources carry the gateway's name, and were compared with the listener's new address: not with ours.
   const sourcesKept =
     (nameKept || mqttKept) && kept('mqtt_source', running.mqttSources, next.mqttSources);
   const config = {
     ...next,
     gateway: running.gateway,
+    domain: running.domain,
     jetstream: running.jetstream,
     mqtt,
     nats: natsKept ? running.nats : next.nats,
     mqttSources: sourcesKept ? running.mqttSources : next.mqttSources,
     monitor: monitorKept ? running.monitor : next.monitor,
+    leaf,
   };
   return { config, needRestart };
 

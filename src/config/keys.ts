@@ -13,11 +13,22 @@ import {
 import { STREAMS_MAX } from '../jetstream/stream-types.ts';
 import { aclFilter, publishFilter } from './mqtt-values.ts';
 import { brokerUrl, brokerUser, clientId, topicFilter } from './mqtt-source-values.ts';
-import { boolean, duration, integer, listOf, oneOf, oneOfNumbers, size } from './kinds.ts';
-import { alwaysTable, later, optional, preset, required, secret, table, tables } from './schema.ts';
+import {
+  boolean,
+  duration,
+  integer,
+  listOf,
+  oneOf,
+  oneOfNumbers,
+  oneOrMore,
+  size,
+} from './kinds.ts';
+import { domain, exportSubject, importSubject } from './leaf-values.ts';
+import { alwaysTable, optional, preset, required, secret, table, tables } from './schema.ts';
 import {
   delimiter,
   hubServer,
+  leafServer,
   listen,
   name,
   origin,
@@ -37,6 +48,8 @@ const SERIAL_MAX = 64;
 const MQTT_SOURCES_MAX = 16;
 /** A frame becomes one message, and must pass a hub with the usual max_payload of 1 MiB. */
 const FRAME_MAX = 512 * 1024;
+/** Buckets of the hub that are kept here; each is a stream of its own. */
+const KV_MIRRORS_MAX = 64;
 /** Users of one listener; a larger number belongs in a directory service. */
 const USERS_MAX = 1000;
 /** Entries of an access list: one for each kind of device, or for each user. */
@@ -204,6 +217,33 @@ const forward = tables('stream', STREAMS_MAX, {
   grace: preset(duration('0s', '36500d'), '10m'),
 });
 
+const leaf = table({
+  url: required(oneOrMore(leafServer, 'servers')),
+  credentials: optional(credentialsFile),
+  user: optional(userName),
+  password_file: optional(secretFile),
+  token_file: optional(secretFile),
+  nkey_file: optional(seedFile),
+  tls: table({
+    ca: optional(pemFile),
+    cert: optional(pemFile),
+    key: optional(pemSecretFile),
+    handshake_first: preset(boolean, false),
+  }),
+  domain: optional(domain),
+  exports: optional(listOf(exportSubject, 'subjects')),
+  imports: optional(listOf(importSubject, 'subjects')),
+  keep_alive: preset(duration('100ms', '1h'), '15s'),
+  reconnect_max: preset(duration('10ms', '1h'), '15s'),
+});
+
+const kvMirror = tables('bucket', KV_MIRRORS_MAX, {
+  bucket: required(name),
+  domain: optional(domain),
+  history: optional(integer(1, 64)),
+  max_bytes: optional(size('64KiB', '64TiB')),
+});
+
 /** The whole configuration, in the order of the documentation. */
 export const KEYS = {
   gateway,
@@ -217,5 +257,6 @@ export const KEYS = {
   mqtt_source: mqttSource,
   hub,
   forward,
-  leaf: later,
+  leaf,
+  kv_mirror: kvMirror,
 };

@@ -191,3 +191,19 @@ export function listOf<T>(kind: Kind<T>, several: string): Kind<readonly T[]> {
     },
   };
 }
+
+/** The same; a single one may stand without brackets. */
+export function oneOrMore<T>(kind: Kind<T>, several: string): Kind<readonly T[]> {
+  const list = listOf(kind, several);
+  const expected = `${kind.expected}, or ${list.expected}`;
+  return {
+    shape: 'list',
+    expected,
+    read(node, path, context) {
+      if (node.content.kind === 'list') return list.read(node, path, context);
+      if (node.content.kind !== 'text') return refuse(node, path, context, expected);
+      const value = kind.read(node, path, context);
+      return value === undefined ? undefined : [value];
+    },
+  };
+}

@@ -3,8 +3,9 @@
 
 import { realpathSync } from 'node:fs';
 import { collide } from '../subject.ts';
-import { checkExposure, distinct } from './checks.ts';
+import { checkExposure, checkServers, distinct } from './checks.ts';
 import type { KEYS } from './keys.ts';
+import { checkLeaf } from './leaf-rules.ts';
 import { checkMqtt } from './mqtt-rules.ts';
 import { checkSources } from './mqtt-source-rules.ts';
 import type { Problems } from './problems.ts';
@@ -17,7 +18,6 @@ export type ConfigDraft = Draft<typeof KEYS>;
 type StreamDraft = ConfigDraft['stream'][number];
 type SerialDraft = ConfigDraft['serial'][number];
 type NatsDraft = NonNullable<ConfigDraft['nats']>;
-type HubDraft = NonNullable<ConfigDraft['hub']>;
 
 /** The store makes it by itself; a configured one would take its place. */
 const DEAD_LETTER_STREAM = 'dead_letter';
@@ -38,8 +38,12 @@ export function checkRules(draft: ConfigDraft, fileMode: number, problems: Probl
   if (draft.nats !== undefined) checkNats(draft.nats, fileMode, problems);
   checkListeners(draft, problems);
   checkSources(draft, problems);
-  if (draft.hub !== undefined) checkHub(draft.hub, problems);
+  if (draft.hub !== undefined) {
+    const { servers = [], tls } = draft.hub;
+    checkServers('hub', { key: 'servers', servers, tls: tls !== undefined }, problems);
+  }
   checkForwards(draft, problems);
+  checkLeaf(draft, problems);
 }
 
 /** At its own limit a stream drops the oldest; at the end of the memory it would refuse the newest. */
@@ -209,35 +213,6 @@ function isSamePort(a: Listen, b: Listen): boolean {
 
 function isWildcard({ host }: Listen): boolean {
   return host === '0.0.0.0' || host === '::';
-}
-
-function checkHub(hub: HubDraft, problems: Problems): void {
-  const ways = ['credentials', 'user', 'token_file', 'nkey_file'].filter((key) =>
-    problems.isWritten(`hub.${key}`),
-  );
-  if (ways.length > 1) {
-    const [first = '', second = ''] = ways;
-    problems.add(
-      `hub.${second}`,
-      `found beside ${first} (${problems.where(`hub.${first}`)}), expected one way to log in`,
-    );
-  }
-  checkPair('hub.user', 'hub.password_file', problems);
-  checkPair('hub.tls.cert', 'hub.tls.key', problems);
-  const servers = hub.servers ?? [];
-  const plain = servers.findIndex((server) => !server.tls);
-  if (hub.tls === undefined && plain >= 0 && servers.some((server) => server.tls))
-    problems.add(
-      `hub.servers[${plain + 1}]`,
-      'found a server without TLS beside one with tls://, expected tls:// for all of one cluster',
-    );
-}
-
-/** Reports when one of two keys is there without the other. */
-function checkPair(a: string, b: string, problems: Problems): void {
-  for (const [one, other] of [[a, b] as const, [b, a] as const])
-    if (problems.isWritten(one) && !problems.isWritten(other))
-      problems.add(one, `found without ${other}, expected both or neither`);
 }
 
 function checkForwards(draft: ConfigDraft, problems: Problems): void {

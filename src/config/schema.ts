@@ -34,12 +34,7 @@ export interface Tables<E extends Entries> {
   readonly entries: E;
 }
 
-/** A table or key of a later version. */
-export interface Later {
-  readonly type: 'later';
-}
-
-export type Entry = Key<unknown> | Table<Entries, boolean> | Tables<Entries> | Later;
+export type Entry = Key<unknown> | Table<Entries, boolean> | Tables<Entries>;
 export interface Entries {
   readonly [name: string]: Entry;
 }
@@ -67,8 +62,6 @@ type DraftValue<X> =
       : X extends Tables<infer E>
         ? readonly Draft<E>[]
         : undefined;
-
-export const later: Later = { type: 'later' };
 
 export function required<T>(kind: Kind<NonNullable<T>>): Key<T> {
   return { type: 'key', kind, presence: 'required', preset: undefined, secret: false };
@@ -130,10 +123,6 @@ function readEntry(entry: Entry, node: Node | undefined, path: string, context: 
       return readOne(entry, node ?? tableNode({ line: 1 }, ''), path, context);
     case 'tables':
       return node === undefined ? [] : readSeveral(entry, node, path, context);
-    case 'later':
-      if (node !== undefined)
-        context.problems.add(path, 'not available in this version of Mangrove; remove it');
-      return undefined;
   }
 }
 
@@ -199,7 +188,7 @@ function reportUnknown(
   at: string,
   context: Context,
 ): void {
-  const names = Object.keys(entries).filter((name) => entries[name]?.type !== 'later');
+  const names = Object.keys(entries);
   const isHeader = at === '' && (isTable(node) || node.content.kind === 'list');
   const list = names.map((name) => (at === '' ? `[${name}]` : `\`${name}\``)).join(', ');
   const home = at === '' && !isHeader ? homeOf(entries, key) : undefined;

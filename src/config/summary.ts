@@ -1,14 +1,17 @@
 // What a checked configuration would run, for `mangrove check`, and what in it is allowed but probably not meant.
 
 import { existsSync } from 'node:fs';
-import { collide, isFilter, matches } from '../subject.ts';
+import { collide, isCovered, isFilter, matches } from '../subject.ts';
 import { expiryWarnings } from './expiry-warnings.ts';
 import { addressesOf } from './mqtt.ts';
 import { sharedFilter } from './mqtt-source-values.ts';
 import { namesInPasswordFile } from './password-file.ts';
 import type {
   Config,
+  HubConfig,
   JetStreamConfig,
+  KvMirrorConfig,
+  LeafConfig,
   MqttConfig,
   MqttSourceConfig,
   NatsConfig,
@@ -20,7 +23,7 @@ import { formatListen, isLoopback } from './values.ts';
 
 /** One line for each part that would run. Looks whether the serial devices are there now. */
 export function summary(config: Config): string {
-  const { gateway, mqtt, monitor, hub } = config;
+  const { gateway, mqtt, monitor, hub, leaf } = config;
   const lines: [string, string][] = [['gateway', `${gateway.name}, data in ${gateway.dataDir}`]];
   for (const port of config.serial) lines.push(['serial', describePort(port)]);
   if (mqtt !== undefined) {
@@ -31,11 +34,11 @@ export function summary(config: Config): string {
   for (const source of config.mqttSources) lines.push(['source', describeSource(source)]);
   for (const stream of config.streams) lines.push(['stream', describeStream(stream, config)]);
   if (hub !== undefined) {
-    const login = hub.auth.type === 'none' ? 'no login' : `login by ${hub.auth.type}`;
-    const tls = hub.tls === undefined ? 'no TLS' : 'TLS';
     const target = `stream ${hub.stream}, subjects ${hub.prefix}.${gateway.name}.>`;
-    lines.push(['hub', `${hub.servers.join(', ')} (${tls}, ${login}), ${target}`]);
+    lines.push(['hub', `${hub.servers.join(', ')} (${describeDoor(hub)}), ${target}`]);
   }
+  if (leaf !== undefined) for (const text of describeLeaf(leaf)) lines.push(['leaf', text]);
+  for (const mirror of config.kvMirrors) lines.push(['kv', describeMirror(mirror)]);
   if (monitor !== undefined) lines.push(['monitor', `http://${formatListen(monitor.listen)}`]);
   return lines.map(([part, text]) => `  ${part.padEnd(8)} ${text}`).join('\n');
 }
@@ -101,8 +104,39 @@ function describeStream(stream: StreamConfig, config: Config): string {
     stream.storage === 'file' ? '' : 'in memory only',
   ].filter((part) => part !== '');
   const forward = config.forwards.find((candidate) => candidate.stream === stream.name);
-  const where = forward === undefined ? 'kept here only' : 'forwarded to the hub';
+  const sourced = config.leaf?.domain === undefined ? 'kept here only' : 'the hub may source it';
+  const where = forward === undefined ? sourced : 'forwarded to the hub';
   return `${stream.name}: ${stream.subjects.join(' ')}; ${limits.join(', ')}; ${where}`;
+}
+
+function describeDoor({ auth, tls }: Pick<HubConfig, 'auth' | 'tls'>): string {
+  const login = auth.type === 'none' ? 'no login' : `login by ${auth.type}`;
+  return `${tls === undefined ? 'no TLS' : 'TLS'}, ${login}`;
+}
+
+/** One line for the link, and one for all that crosses it in each direction. */
+function describeLeaf(leaf: LeafConfig): string[] {
+  const { urls, domain, exports, imports } = leaf;
+  const streams =
+    domain === undefined
+      ? ''
+      : `everything of JetStream that is asked for by $JS.${domain}.API.>, and answers`;
+  const out = [streams === '' ? 'answers' : streams, ...exports];
+  const asked = domain === undefined ? [] : [`requests on $JS.${domain}.API.>`];
+  return [
+    `${urls.join(', ')} (${describeDoor(leaf)}), ${domain === undefined ? 'no JetStream' : `JetStream domain ${domain}`}`,
+    `to the hub: ${out.join(', ')}`,
+    `from the hub: ${['answers', ...asked, ...imports].join(', ')}`,
+  ];
+}
+
+function describeMirror({ bucket, domain, history, maxBytes }: KvMirrorConfig): string {
+  const parts = [
+    `${bucket}: as the bucket of that name ${domain === undefined ? 'of the hub' : `in domain ${domain}`}`,
+    history === undefined ? '' : `history ${history}`,
+    maxBytes === undefined ? '' : `max_bytes ${formatSize(maxBytes)}`,
+  ];
+  return parts.filter((part) => part !== '').join(', ');
 }
 
 /**
@@ -110,12 +144,14 @@ function describeStream(stream: StreamConfig, config: Config): string {
  * `wallMs`: the time of day, for certificates that expire.
  */
 export function warnings(config: Config, wallMs: number): readonly string[] {
-  const { mqtt, monitor, hub, streams } = config;
+  const { mqtt, monitor, hub, leaf, streams } = config;
   const found: string[] = [];
-  const silent = config.serial.length + config.mqttSources.length === 0;
+  const imported = leaf?.imports.length ?? 0;
+  const silent = config.serial.length + config.mqttSources.length + imported === 0;
   if (mqtt === undefined && config.nats === undefined && silent)
     found.push('Nothing comes in: there is no [mqtt], [nats], [[serial]] or [[mqtt_source]].');
-  if (streams.length === 0) found.push('Nothing is kept: there is no [[stream]].');
+  if (streams.length + config.kvMirrors.length === 0)
+    found.push('Nothing is kept: there is no [[stream]].');
   else
     found.push(
       ...config.serial.filter((port) => !isTaken(port, streams)).map(unkept),
@@ -131,9 +167,10 @@ export function warnings(config: Config, wallMs: number): readonly string[] {
   if (hub !== undefined) {
     if (config.forwards.length === 0)
       found.push('Nothing is forwarded: there is a [hub] but no [[forward]].');
-    if (hub.tls === undefined && ['password', 'token'].includes(hub.auth.type) && isRemote(hub))
+    if (isOpen(hub, hub.servers))
       found.push('[hub] may send its password or token over the network without TLS.');
   }
+  if (leaf !== undefined) found.push(...leafWarnings(leaf, config));
   found.push(...expiryWarnings(config, wallMs));
   return found;
 }
@@ -207,8 +244,38 @@ function subjectFilter(topic: string, prefix: string | undefined): string {
   return [...(prefix === undefined ? [] : [prefix]), ...levels].join('.');
 }
 
-function isRemote(hub: NonNullable<Config['hub']>): boolean {
-  return hub.servers.some(
-    (server) => !isLoopback(server.replace(/:\d+$/, '').replace(/[[\]]/g, '')),
-  );
+function leafWarnings(leaf: LeafConfig, { streams, kvMirrors }: Config): string[] {
+  const found: string[] = [];
+  const { domain, exports, imports } = leaf;
+  if (domain === undefined && exports.length + imports.length + kvMirrors.length === 0)
+    found.push('Nothing crosses: [leaf] has no domain, no exports and no imports.');
+  for (const subject of exports.filter((each) => isWide(each)))
+    found.push(`[leaf] exports "${subject}": all that is published here may go to the hub.`);
+  for (const subject of imports.filter((each) => isWide(each)))
+    found.push(`[leaf] imports "${subject}": whatever the hub publishes may come in.`);
+  for (const subject of exports) {
+    const owner = streams.find((stream) => stream.subjects.some((own) => isCovered(subject, own)));
+    if (owner !== undefined)
+      found.push(
+        `[leaf] exports "${subject}", which [[stream]] ${owner.name} takes: what a stream stores goes to the hub as a stream.`,
+      );
+  }
+  if (isOpen(leaf, leaf.urls))
+    found.push('[leaf] may send its password or token over the network without TLS.');
+  return found;
+}
+
+/** Whether it says nothing about whose messages these are. */
+function isWide(subject: string): boolean {
+  return /^[*>]/.test(subject);
+}
+
+/** Whether others on the way could read the secret. */
+function isOpen(
+  { auth, tls }: Pick<HubConfig, 'auth' | 'tls'>,
+  servers: readonly string[],
+): boolean {
+  const isTold = auth.type === 'password' || auth.type === 'token';
+  const hosts = servers.map((server) => server.replace(/:\d+$/, '').replace(/[[\]]/g, ''));
+  return tls === undefined && isTold && hosts.some((host) => !isLoopback(host));
 }

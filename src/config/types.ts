@@ -10,6 +10,8 @@ export interface Config {
   /** The file it was read from, absolute. */
   readonly file: string;
   readonly gateway: GatewayConfig;
+  /** The JetStream domain, for local clients too: the one of `leaf`, or the gateway's name. */
+  readonly domain: string;
   readonly log: LogConfig;
   readonly mqtt: MqttConfig | undefined;
   readonly nats: NatsConfig | undefined;
@@ -20,6 +22,8 @@ export interface Config {
   readonly mqttSources: readonly MqttSourceConfig[];
   readonly hub: HubConfig | undefined;
   readonly forwards: readonly ForwardConfig[];
+  readonly leaf: LeafConfig | undefined;
+  readonly kvMirrors: readonly KvMirrorConfig[];
 }
 
 export interface GatewayConfig {
@@ -248,4 +252,33 @@ export interface ForwardConfig {
   readonly mode: 'auto' | 'atomic' | 'fast' | 'window';
   readonly order: 'strict' | 'relaxed';
   readonly graceMs: number;
+}
+
+/** The leafnode link. What crosses beside JetStream is listed: nothing by default. */
+export interface LeafConfig {
+  /** `host:port`, IPv6 in brackets; the scheme has become `tls`. */
+  readonly urls: readonly string[];
+  readonly auth: HubAuth;
+  /** Undefined: no TLS, unless the server asks for it. */
+  readonly tls: HubTls | undefined;
+  /** The JetStream domain of this gateway; undefined: nothing of JetStream crosses. */
+  readonly domain: string | undefined;
+  /** Subjects of local publishes that may go to the hub, with wildcards. */
+  readonly exports: readonly string[];
+  /** Subjects that may come from the hub, with wildcards. */
+  readonly imports: readonly string[];
+  /** A link that makes no progress for this long is dead. */
+  readonly keepAliveMs: number;
+  readonly reconnectMaxMs: number;
+}
+
+/** A key-value bucket of the hub that is kept here too. */
+export interface KvMirrorConfig {
+  readonly bucket: string;
+  /** The JetStream domain that has it; undefined: the one of the hub that the link is connected to. */
+  readonly domain: string | undefined;
+  /** Values kept of each key; undefined: as many as the hub keeps. */
+  readonly history: number | undefined;
+  /** Undefined: as for a stream. */
+  readonly maxBytes: number | undefined;
 }

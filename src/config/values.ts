@@ -93,7 +93,7 @@ export const streamSubject: Kind<string> = text(
 );
 
 /** An MQTT topic where a subject belongs: valid for NATS, but no MQTT message would ever have it. */
-function topicRefusal(topic: string): Refusal {
+export function topicRefusal(topic: string): Refusal {
   const subject = topic.replace(/^\/|\/$/g, '').replaceAll('/', '.');
   const filter = subject.replace(/\+(?=\.|$)/g, '*').replace(/(?<=\.|^)#$/, '>');
   return new Refusal(`subjects are written with dots, also for MQTT: "${filter}"`);
@@ -146,23 +146,37 @@ export interface HubServer {
 }
 
 /** A hub server; the port defaults to 4222. */
-export const hubServer: Kind<HubServer> = text(
+export const hubServer: Kind<HubServer> = server(
   'a server such as "nats://hub.example.com:4222" or "tls://10.0.0.1:4222"',
-  (found) => {
+  { schemes: ['nats', 'tls'], port: '4222' },
+);
+
+/** The port for leaf nodes of a hub server; it defaults to 7422. */
+export const leafServer: Kind<HubServer> = server(
+  'a server such as "nats-leaf://hub.example.com:7422" or "tls://10.0.0.1:7422"',
+  { schemes: ['nats-leaf', 'leaf', 'nats', 'tls'], port: '7422' },
+);
+
+/** Everything but the host may be left out. */
+function server(
+  expected: string,
+  { schemes, port: usual }: { schemes: readonly string[]; port: string },
+): Kind<HubServer> {
+  return text(expected, (found) => {
     if (found.includes('@'))
       return new Refusal(
         'credentials have keys of their own: credentials, user, token_file, nkey_file',
       );
-    const [, scheme = 'nats', rest = ''] = /^(?:([a-z]+):\/\/)?([^/]*)\/?$/.exec(found) ?? [];
+    const [, scheme = 'nats', rest = ''] = /^(?:([a-z-]+):\/\/)?([^/]*)\/?$/.exec(found) ?? [];
     if (/^(ws|wss)$/.test(scheme))
       return new Refusal('WebSocket is not available in this version of Mangrove');
-    const [, host = '', port = '4222'] = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(rest) ?? [];
+    const [, host = '', port = usual] = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(rest) ?? [];
     const valid = host.startsWith('[') ? isIPv6(host.slice(1, -1)) : isHost(host);
-    if (!/^(nats|tls)$/.test(scheme) || !valid || Number(port) < 1 || Number(port) > 65_535)
+    if (!schemes.includes(scheme) || !valid || Number(port) < 1 || Number(port) > 65_535)
       return undefined;
     return { address: `${host}:${port}`, tls: scheme === 'tls' };
-  },
-);
+  });
+}
 
 /** Bytes: the text itself, with TOML's escapes, or `hex:0D0A`. */
 export const delimiter: Kind<Buffer> = text(

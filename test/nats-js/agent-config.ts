@@ -45,17 +45,19 @@ export function toLaunch(conf: ConfMap, file: string): Launch {
   const store = mapOf(conf['jetstream']);
   const name = text(conf['host'] ?? conf['net'] ?? '127.0.0.1');
   const host = name === '0.0.0.0' ? '::' : name; // Go listens to both kinds of address.
+  const gateway =
+    text(store['domain']) || text(conf['server_name']) || `nats-server-${process.pid}`;
   const dataDir = text(store['store_dir']) || mkdtempSync(join(tmpdir(), 'nats-server-data-'));
   return {
     portsDir: text(conf['ports_file_dir']) || undefined,
     config: {
       file,
       gateway: {
-        // An agent's domain is its name.
-        name: text(store['domain']) || text(conf['server_name']) || `nats-server-${process.pid}`,
+        name: gateway,
         dataDir,
         commitIntervalMs: 0,
       },
+      domain: text(store['domain']) || gateway,
       log: { level: conf['debug'] === true || conf['trace'] === true ? 'debug' : 'warn' },
       mqtt: undefined,
       nats: toNats(conf, host),
@@ -71,6 +73,8 @@ export function toLaunch(conf: ConfMap, file: string): Launch {
       mqttSources: [],
       hub: undefined,
       forwards: [],
+      leaf: undefined,
+      kvMirrors: [],
     },
   };
 }

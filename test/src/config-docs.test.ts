@@ -95,7 +95,7 @@ function allKeys(entries: Entries, at = ''): { path: string; key: Key<unknown> }
   return Object.entries(entries).flatMap(([name, entry]) => {
     const path = at === '' ? name : `${at}.${name}`;
     if (entry.type === 'key') return [{ path, key: entry }];
-    return entry.type === 'later' ? [] : allKeys(entry.entries, path);
+    return allKeys(entry.entries, path);
   });
 }
 

@@ -14,6 +14,7 @@ test('a name alone is a configuration, and every part of it is off', () => {
   expect(configs.load(NAME)).toEqual({
     file: configs.file,
     gateway: { name: 'plant1', dataDir: '/var/lib/mangrove', commitIntervalMs: 0 },
+    domain: 'plant1',
     log: { level: 'info' },
     mqtt: undefined,
     monitor: undefined,
@@ -23,6 +24,8 @@ test('a name alone is a configuration, and every part of it is off', () => {
     mqttSources: [],
     hub: undefined,
     forwards: [],
+    leaf: undefined,
+    kvMirrors: [],
   });
 });
 

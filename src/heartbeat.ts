@@ -3,6 +3,7 @@
 
 import { every, type Cancel, type Clock } from './clock.ts';
 import { RepeatGuard, type Logger } from './log.ts';
+import type { LeafzStatus } from './monitor/leafz.ts';
 import type { Notifier } from './notify.ts';
 import type { ForwarderView } from './status.ts';
 import { Watchdog, type Watched } from './watchdog.ts';
@@ -24,7 +25,11 @@ export interface Progressing {
   readonly jetstream: { readonly store: { readonly busy: boolean; readonly steps: number } };
   readonly forwarders: readonly ForwarderView[];
   readonly hub: { readonly connected: boolean; readonly answers: number } | undefined;
-  readonly config: { readonly hub: { readonly keepAliveMs: number } | undefined };
+  readonly leaf: { status(): Pick<LeafzStatus, 'hub' | 'steps'> } | undefined;
+  readonly config: {
+    readonly hub: { readonly keepAliveMs: number } | undefined;
+    readonly leaf: { readonly keepAliveMs: number } | undefined;
+  };
 }
 
 /** Begins to feed, as long as somebody listens. `watchdogMs` undefined: there is no watchdog, only a status line. */
@@ -63,7 +68,25 @@ export function watchedParts(parts: Progressing, watchdogMs: number): Watched[] 
     busy: () => store.busy,
     steps: () => store.steps,
   };
-  return [disk, ...parts.forwarders.map((forwarder) => watched(forwarder, parts, watchdogMs))];
+  return [
+    disk,
+    ...parts.forwarders.map((forwarder) => watched(forwarder, parts, watchdogMs)),
+    ...watchedLink(parts, watchdogMs),
+  ];
+}
+
+/** The leafnode link, while something waits for it. Without a connection there is nothing that it could do. */
+function watchedLink({ leaf, config }: Progressing, watchdogMs: number): Watched[] {
+  if (leaf === undefined) return [];
+  const { hub, steps } = leaf.status();
+  return [
+    {
+      name: 'leaf',
+      limitMs: FORWARDER_TIMES * watchdogMs + 2 * (config.leaf?.keepAliveMs ?? 0),
+      busy: () => (hub?.waitingBytes ?? 0) > 0,
+      steps: () => steps,
+    },
+  ];
 }
 
 function watched(

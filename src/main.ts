@@ -6,36 +6,42 @@ import { isDeepStrictEqual } from 'node:util';
 import { mqttLogins } from '../device/mqtt/access/configured-logins.ts';
 import type { LoginOptions } from '../device/mqtt/access/logins.ts';
 import type { MqttListener } from '../device/mqtt/listener.ts';
-import type { MqttSource } from '../device/mqtt/source/source.ts';
 import type { SerialPort } from '../device/serial/port.ts';
-import type { NatsHub, NatsHubConfig } from '../sync/nats-hub.ts';
-import { assert } from './assert.ts';
+import type { LeafLink } from '../sync/leaf/leaf-link.ts';
+import type { NatsHub } from '../sync/nats-hub.ts';
 import { Broker } from './broker.ts';
 import { commandLine } from './cli.ts';
 import type { Clock } from './clock.ts';
-import type {
-  Config,
-  ForwardConfig,
-  HubAuth,
-  HubConfig,
-  MqttSourceConfig,
-  SerialConfig,
-} from './config.ts';
+import type { Config, MqttSourceConfig, SerialConfig } from './config.ts';
 import { inForce } from './config/in-force.ts';
 import type { JetStreamApi } from './jetstream/api/api.ts';
-import { JetStream, type Forwards } from './jetstream/jetstream.ts';
+import type { OpenApiOptions } from './jetstream/api/open-api.ts';
+import type { JetStream } from './jetstream/jetstream.ts';
 import { setLevel, type Logger } from './log.ts';
 import { ProcessUsage } from './monitor/process-usage.ts';
 import { mqttStore } from './mqtt-store.ts';
 import type { NatsListener } from './nats/listener.ts';
 import { PROTOCOL_VERSION } from './nats/info.ts';
 import { natsOptions, natsUsers } from './nats/options.ts';
+import { follower, type Deps, type Follower } from './parts/follower.ts';
+import {
+  forwardOrders,
+  hubOrders,
+  startForwarder,
+  startHub,
+  type ForwardOrder,
+  type HubOrder,
+} from './parts/hub.ts';
+import { startPort, startSource, type RunningSource } from './parts/incoming.ts';
+import { isBusyLink, leafOrders, startLeaf, type LeafOrder } from './parts/leaf.ts';
+import { changedStreams, forwardsOf, openStreams, streamOrders } from './parts/streams.ts';
 import { Roster, type Running } from './roster.ts';
 import { run, type Agent, type Prepared } from './run.ts';
 import {
   connz,
   health,
   jsz,
+  leafz,
   metrics,
   mqttz,
   subsz,
@@ -50,10 +56,6 @@ export type { Agent } from './run.ts';
 const MQTT_STOP_MS = 1_500;
 /** The same for NATS clients. */
 const NATS_STOP_MS = 1_000;
-/** The first delay before a broker is dialled again is drawn from this. */
-const SOURCE_RETRY_MS = 500;
-
-type Deps = { readonly broker: Broker; readonly clock: Clock; readonly log: Logger };
 
 /** Starts every part that `config` asks for. Rejects, with everything stopped again, when one cannot start. */
 export async function startAgent(
@@ -70,14 +72,6 @@ export async function startAgent(
   }
 }
 
-/** What comes and goes with the configuration. */
-interface Follower {
-  /** Stops what `config` does not have as it is. */
-  release(config: Config): Promise<string[]>;
-  /** Starts what is missing. */
-  follow(config: Config): Promise<string[]>;
-}
-
 class Wiring implements Agent {
   readonly #deps: Deps;
   readonly #jetstream: JetStream;
@@ -85,6 +79,7 @@ class Wiring implements Agent {
   readonly #forwarders: Roster<ForwardOrder, ForwarderView & Running>;
   readonly #sources: Roster<MqttSourceConfig, RunningSource>;
   readonly #ports: Roster<SerialConfig, SerialPort>;
+  readonly #leaves: Roster<LeafOrder, LeafLink>;
   readonly #identity: Pick<Parts, 'serverId' | 'startedMs' | 'usage'>;
   /** In the order of the start. */
   readonly #followers: readonly Follower[];
@@ -122,11 +117,16 @@ class Wiring implements Agent {
       ({ name }) => name,
       (order) => startPort(order, deps),
     );
+    this.#leaves = new Roster(
+      () => 'link',
+      (order) => this.#startLeaf(order),
+    );
     this.#followers = [
       follower('hub', this.#hubs, hubOrders),
       follower('forward', this.#forwarders, forwardOrders),
       follower('mqtt_source', this.#sources, ({ mqttSources }) => mqttSources),
       follower('serial', this.#ports, ({ serial }) => serial),
+      follower('leaf', this.#leaves, leafOrders),
     ];
   }
 
@@ -146,6 +146,7 @@ class Wiring implements Agent {
       mqttSources: this.#sources.parts,
       serial: this.#ports.parts,
       hub: this.#hubs.parts[0],
+      leaf: this.#leaves.parts[0],
     };
   }
 
@@ -156,7 +157,7 @@ class Wiring implements Agent {
     this.#running.push(this.#hubs, this.#forwarders);
     await this.#startMqtt();
     await this.#startNats();
-    this.#running.push(this.#sources, this.#ports);
+    this.#running.push(this.#sources, this.#ports, this.#leaves);
     for (const each of this.#followers) await each.follow(this.#config);
     await this.#startMonitor();
   }
@@ -179,7 +180,7 @@ class Wiring implements Agent {
     const switchStreams =
       streams.length === 0
         ? undefined
-        : await this.#jetstream.prepare(config.streams, forwardsOf(config));
+        : await this.#jetstream.prepare(streamOrders(config), forwardsOf(config));
     return {
       needRestart,
       apply: async () => {
@@ -252,23 +253,18 @@ class Wiring implements Agent {
   }
 
   async #startNats(): Promise<void> {
-    const { nats, gateway } = this.#config;
+    const { nats } = this.#config;
     if (nats === undefined) return;
     const { NatsListener } = await import('./nats/listener.ts');
     const users = natsUsers(nats);
     const { serverId } = this.#identity;
-    const serverName = gateway.name;
-    const { openApi, API_LEVEL } = await import('./jetstream/api/open-api.ts');
-    const names = { serverName, domain: gateway.name };
+    const { API_LEVEL } = await import('./jetstream/api/open-api.ts');
     const { describe, isBusy } = await import('./nats/clients.ts');
-    const view = { ...names, version: PROTOCOL_VERSION, describe, isBusy };
-    const api = openApi(this.#jetstream, this.#deps, view);
-    this.#running.push({ stop: async () => api.close() });
+    await this.#openApi({ describe, isBusy });
     const listener = new NatsListener(
-      natsOptions(nats, users, { serverId, ...names, apiLevel: API_LEVEL }),
+      natsOptions(nats, users, { serverId, ...this.#names, apiLevel: API_LEVEL }),
       this.#deps,
     );
-    this.#api = api;
     await listener.start();
     this.#running.push({
       stop: () => {
@@ -280,6 +276,27 @@ class Wiring implements Agent {
     this.#natsUsers = users;
     const { address, websocketAddress } = listener;
     this.#deps.log.info({ address, websocketAddress }, 'NATS is listening');
+  }
+
+  get #names(): { readonly serverName: string; readonly domain: string } {
+    return { serverName: this.#config.gateway.name, domain: this.#config.domain };
+  }
+
+  /** Once, for whoever comes first: local clients, or the hub. */
+  async #openApi(clients: Pick<OpenApiOptions, 'describe' | 'isBusy'> = {}): Promise<void> {
+    if (this.#api !== undefined) return;
+    const { openApi } = await import('./jetstream/api/open-api.ts');
+    const isBusy = (who: object): boolean => clients.isBusy?.(who) === true || isBusyLink(who);
+    const view = { ...this.#names, version: PROTOCOL_VERSION, ...clients, isBusy };
+    const api = openApi(this.#jetstream, this.#deps, view);
+    this.#api = api;
+    this.#running.push({ stop: async () => api.close() });
+  }
+
+  async #startLeaf(order: LeafOrder): Promise<LeafLink> {
+    if (order.domain !== undefined) await this.#openApi();
+    const { serverId } = this.#identity;
+    return startLeaf(order, { serverId, jetstream: this.#jetstream }, this.#deps);
   }
 
   async #startMonitor(): Promise<void> {
@@ -294,181 +311,13 @@ class Wiring implements Agent {
       connz: () => connz(this.parts),
       subsz: () => subsz(this.parts),
       mqttz: () => mqttz(this.parts),
+      leafz: () => leafz(this.parts),
       metrics: () => metrics(this.parts),
     });
     const address = await monitor.start();
     this.#running.push(monitor);
     this.#deps.log.info({ address }, 'monitoring is listening');
   }
-}
-
-function follower<Order, Part extends Running>(
-  table: string,
-  roster: Roster<Order, Part>,
-  ordersOf: (config: Config) => readonly Order[],
-): Follower {
-  const named = (names: string[]): string[] => names.map((name) => `${table} ${name}`);
-  return {
-    release: async (config) => named(await roster.release(ordersOf(config))),
-    follow: async (config) => named(await roster.follow(ordersOf(config))),
-  };
-}
-
-// --- streams ---
-
-function openStreams(config: Config, deps: Deps, onFatal: (error: Error) => void): JetStream {
-  return new JetStream(
-    {
-      dataDir: config.gateway.dataDir,
-      commitIntervalMs: config.gateway.commitIntervalMs,
-      streams: config.streams,
-      forwards: forwardsOf(config),
-      domain: config.gateway.name,
-      ...config.jetstream,
-      newEpoch: () => randomBytes(6).toString('base64url'),
-      onFatal,
-    },
-    deps,
-  );
-}
-
-function forwardsOf({ forwards }: Config): Forwards {
-  return new Map(forwards.map((forward) => [forward.stream, forward]));
-}
-
-/** Streams that are new, gone or other than before, also in how they are forwarded. */
-function changedStreams(before: Config, after: Config): string[] {
-  const facts = ({ streams, forwards }: Config): Map<string, unknown> => {
-    const graces = new Map(forwards.map(({ stream, graceMs }) => [stream, graceMs]));
-    return new Map(streams.map((stream) => [stream.name, [stream, graces.get(stream.name)]]));
-  };
-  const [old, now] = [facts(before), facts(after)];
-  const names = [...new Set([...old.keys(), ...now.keys()])];
-  return names
-    .filter((name) => !isDeepStrictEqual(old.get(name), now.get(name)))
-    .map((name) => `stream ${name}`);
-}
-
-// --- the hub ---
-
-interface HubOrder extends HubConfig {
-  readonly gateway: string;
-  /** A stream that goes to it. */
-  readonly forwarded: string | undefined;
-  readonly relaxed: boolean;
-}
-
-/** A forwarder is bound to its link: another link needs another forwarder. How long its grace is concerns the stream. */
-interface ForwardOrder extends Omit<ForwardConfig, 'graceMs'> {
-  readonly link: HubOrder;
-  /** No other stream goes to the hub. */
-  readonly onlyForwarder: boolean;
-}
-
-function hubOrders({ hub, gateway, forwards }: Config): HubOrder[] {
-  const forwarded = forwards[0]?.stream;
-  const relaxed = forwards.some(({ order }) => order === 'relaxed');
-  return hub === undefined ? [] : [{ ...hub, gateway: gateway.name, forwarded, relaxed }];
-}
-
-function forwardOrders(config: Config): ForwardOrder[] {
-  return hubOrders(config).flatMap((link) =>
-    config.forwards.map(({ stream, mode, order }) => ({
-      stream,
-      mode,
-      order,
-      onlyForwarder: config.forwards.length === 1,
-      link,
-    })),
-  );
-}
-
-/** Loaded only where there is a hub: the NATS client takes 11 MB. */
-async function startHub(order: HubOrder, { clock, log }: Deps): Promise<NatsHub> {
-  const { NatsHub } = await import('../sync/nats-hub.ts');
-  const { systemRandom: random } = await import('../sync/backoff.ts');
-  const hub = new NatsHub(hubConfig(order), { clock, log, random });
-  hub.start();
-  return hub;
-}
-
-async function startForwarder(
-  { link, stream: name, mode, order, onlyForwarder }: ForwardOrder,
-  { hub, jetstream }: { hub: NatsHub | undefined; jetstream: JetStream },
-  { clock, log }: Deps,
-): Promise<ForwarderView & Running> {
-  const { Forwarder } = await import('../sync/forwarder.ts');
-  const { systemRandom: random } = await import('../sync/backoff.ts');
-  const stream = jetstream.stream(name);
-  assert(hub !== undefined && stream !== undefined, `the stream ${name} and the link are there`);
-  const { gateway, prefix, stream: hubStream } = link;
-  const { ForwardState } = await import('../sync/forward-state.ts');
-  const state = new ForwardState(name, jetstream.table('forward.state'), (done) =>
-    jetstream.store.whenDurable(done),
-  );
-  const wishes = { mode, order, onlyForwarder };
-  const silenceMs = link.keepAliveMs;
-  const forwarder = new Forwarder(
-    { gateway, prefix, hubStream, stream, state, wishes, silenceMs },
-    { hub, clock, log, random },
-  );
-  forwarder.start();
-  return { stream: name, status: () => forwarder.status(), stop: () => forwarder.stop() };
-}
-
-/** The configuration of the hub in the words of the link. */
-function hubConfig({ auth, gateway, forwarded, ...hub }: HubOrder): NatsHubConfig {
-  const inboxPrefix = `_INBOX.${gateway}`;
-  const subject = `${hub.prefix}.${gateway}.${forwarded}._hello`;
-  return {
-    ...hub,
-    name: `mangrove ${gateway}`,
-    inboxPrefix,
-    credentials: credentialsOf(auth),
-    ...(forwarded === undefined ? {} : { twins: { gateway, inboxPrefix, subject } }),
-  };
-}
-
-function credentialsOf(auth: HubAuth): NatsHubConfig['credentials'] {
-  switch (auth.type) {
-    case 'none':
-      return undefined;
-    case 'credentials':
-      return { kind: 'creds', file: auth.file };
-    case 'password':
-      return { kind: 'user', user: auth.user, passwordFile: auth.passwordFile };
-    case 'token':
-    case 'nkey':
-      return { kind: auth.type, file: auth.file };
-  }
-}
-
-// --- what comes in ---
-
-type RunningSource = Running & Pick<MqttSource, 'stats'>;
-
-async function startSource(
-  order: MqttSourceConfig,
-  jetstream: JetStream,
-  deps: Deps,
-): Promise<RunningSource> {
-  const { MqttSource } = await import('../device/mqtt/source/source.ts');
-  const { Backoff, systemRandom } = await import('../sync/backoff.ts');
-  const delays = { baseMs: SOURCE_RETRY_MS, capMs: order.reconnectMaxMs };
-  const source = new MqttSource(order, {
-    ...deps,
-    table: jetstream.table('mqtt.sources'),
-    pauses: new Backoff(delays, systemRandom),
-  });
-  source.start();
-  return { stats: () => source.stats(), stop: () => source.stop(MQTT_STOP_MS) };
-}
-
-async function startPort(order: SerialConfig, deps: Deps): Promise<SerialPort> {
-  const { SerialPort } = await import('../device/serial/port.ts');
-  const port = new SerialPort(order, deps);
-  port.start();
-  return port;
 }
 
 if (import.meta.main) {

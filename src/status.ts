@@ -6,6 +6,7 @@ import type { ProcessUsage } from './monitor/process-usage.ts';
 import type { VarzInput } from './monitor/varz.ts';
 import type { ConnzClient, ConnzInput } from './monitor/connz.ts';
 import type { MetricsInput } from './monitor/metrics.ts';
+import type { LeafzInput, LeafzStatus } from './monitor/leafz.ts';
 import type { MqttzInput, MqttzSession } from './monitor/mqttz.ts';
 import type { SubszInput } from './monitor/subsz.ts';
 import type { Broker } from './broker.ts';
@@ -66,6 +67,11 @@ export interface MqttView {
   sessions(): Iterable<MqttzSession>;
 }
 
+/** The leafnode link. */
+export interface LeafView {
+  status(): LeafzStatus;
+}
+
 export interface Parts {
   readonly config: Config;
   readonly serverId: string;
@@ -90,10 +96,11 @@ export interface Parts {
         readonly problem: string | null;
       }
     | undefined;
+  readonly leaf: LeafView | undefined;
 }
 
 /** What keeps the agent from doing its job. A hub that is away does not: the streams wait for it. */
-export function health({ jetstream, hub, forwarders, mqttSources }: Parts): Health {
+export function health({ jetstream, hub, leaf, forwarders, mqttSources }: Parts): Health {
   const { store } = jetstream;
   const problems: HealthProblem[] = [];
   if (store.failed !== undefined) {
@@ -119,6 +126,10 @@ export function health({ jetstream, hub, forwarders, mqttSources }: Parts): Heal
     const { problem } = forwarder.status();
     if (problem !== null) problems.push({ part: `hub ${forwarder.stream}`, text: problem });
   }
+  const link = leaf?.status().problem ?? null;
+  if (link !== null) problems.push({ part: 'leaf', text: link });
+  const { problem: sourcing } = jetstream.sourcing;
+  if (sourcing !== undefined) problems.push({ part: 'sourcing', text: sourcing });
   for (const source of mqttSources) {
     const { name, problem } = source.stats();
     if (problem !== null) problems.push({ part: `mqtt_source ${name}`, text: problem });
@@ -131,14 +142,25 @@ export function statusLine(parts: Parts): string {
   const [problem] = health(parts).problems;
   if (problem !== undefined) return `${problem.part}: ${problem.text}`;
   const { hub, forwarders } = parts;
-  if (hub === undefined) return 'storing; there is no hub to forward to';
+  const leaf = leafLine(parts);
+  if (hub === undefined)
+    return leaf === undefined ? 'storing; there is no hub to forward to' : `storing; ${leaf}`;
   const waiting = forwarders.reduce((sum, forwarder) => sum + forwarder.status().pending, 0);
   const link = hub.connected ? 'connected to the hub' : `no connection to the hub (${hub.detail})`;
-  return waiting === 0 ? `${link}, nothing waits` : `${link}, ${waiting} messages wait for it`;
+  const wait = waiting === 0 ? 'nothing waits' : `${waiting} messages wait for it`;
+  return [link, wait, ...(leaf === undefined ? [] : [leaf])].join(', ');
+}
+
+/** Undefined where there is no such link. */
+function leafLine({ leaf }: Parts): string | undefined {
+  if (leaf === undefined) return undefined;
+  const { hub, detail } = leaf.status();
+  return hub === undefined ? `no leafnode link (${detail})` : `leaf node of ${hub.name}`;
 }
 
 export function varz(parts: Parts): VarzInput {
   const { api, broker, clock, config, jetstream, hub, mqtt, nats, mqttSources, serial } = parts;
+  const leaf = parts.leaf?.status();
   const { store } = jetstream;
   const local = nats?.stats();
   const connections = (mqtt?.stats().connections ?? 0) + (local?.connections ?? 0);
@@ -153,6 +175,7 @@ export function varz(parts: Parts): VarzInput {
     broker: broker.counters,
     subscriptions: broker.subscriptions,
     connections,
+    leafnodes: leaf?.connected === true ? 1 : 0,
     slowConsumers: local?.slowConsumers,
     sections: {
       mqtt: mqtt?.stats(),
@@ -172,13 +195,15 @@ export function varz(parts: Parts): VarzInput {
                 ...forwarder.status(),
               })),
             },
+      leaf: leaf === undefined ? undefined : leafSection(config, leaf),
       jetstream: {
         config: {
           maxMemory: jetstream.limits.memoryBytesMax,
           maxStorage: jetstream.limits.fileBytesMax,
           storeDir: config.gateway.dataDir,
-          domain: config.gateway.name,
+          domain: config.domain,
         },
+        sourcing: jetstream.sourcing.counters,
         stats: { ...jetstream.usage(), ...(api === undefined ? {} : { api: api.counters }) },
       },
       store: {
@@ -190,6 +215,29 @@ export function varz(parts: Parts): VarzInput {
       },
     },
   };
+}
+
+/** nats-server has the `remotes`; the rest is ours. */
+function leafSection(
+  { leaf, domain }: Config,
+  { connected, detail, problem, counters }: LeafzStatus,
+): object {
+  const { urls = [], exports = [], imports = [], tls } = leaf ?? {};
+  const scheme = tls === undefined ? 'nats-leaf' : 'tls';
+  return {
+    remotes: [{ localAccount: '$G', urls: urls.map((url) => `${scheme}://${url}`) }],
+    connected,
+    detail,
+    problem,
+    domain: leaf?.domain === undefined ? undefined : domain,
+    exports,
+    imports,
+    ...counters,
+  };
+}
+
+export function leafz({ leaf, serverId, clock }: Parts): LeafzInput {
+  return { serverId, wallMs: clock.wallMs(), link: leaf?.status() };
 }
 
 /** The clients of NATS, then those of MQTT. */
@@ -232,7 +280,7 @@ export function mqttz({ mqtt, serverId, clock }: Parts): MqttzInput {
 }
 
 export function metrics(parts: Parts): MetricsInput {
-  const { jetstream, hub, forwarders, mqtt } = parts;
+  const { jetstream, hub, leaf, forwarders, mqtt } = parts;
   return {
     health: health(parts),
     varz: varz(parts),
@@ -246,6 +294,8 @@ export function metrics(parts: Parts): MetricsInput {
       stream: forwarder.stream,
       pending: forwarder.status().pending,
     })),
+    leaf: leaf?.status(),
+    sourcing: jetstream.sourcing.counters,
     mqtt: mqtt === undefined ? undefined : { ...mqtt.stats() },
   };
 }
@@ -265,10 +315,11 @@ export function jsz(parts: Parts): JszInput {
     limits: {
       maxMemory: jetstream.limits.memoryBytesMax,
       maxStorage: jetstream.limits.fileBytesMax,
-      domain: config.gateway.name,
+      domain: config.domain,
     },
     streams: jetstream.streams.map((stream) => ({
       ...snapshot(stream, forwarders.get(stream.name)),
+      mirror: stream.mirrorInfo?.(),
       consumers: jetstream.consumers(stream.name)?.count ?? 0,
       consumerDetails: () =>
         (jetstream.consumers(stream.name)?.all ?? []).map((consumer) =>

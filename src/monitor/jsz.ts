@@ -48,6 +48,8 @@ export interface StreamSnapshot {
   readonly duplicateIds: number;
   /** Null when the stream is not forwarded. */
   readonly forward: ForwardSnapshot | null;
+  /** How far a mirror is, as the API shows it; undefined for other streams. */
+  readonly mirror?: object | undefined;
   /** Those of clients. */
   readonly consumers: number;
   /** They, as the API shows each. */
@@ -123,6 +125,7 @@ function streamDetail(stream: StreamSnapshot, options: JszOptions, wallMs: numbe
     },
     durable_seq: stream.durableSeq,
     duplicate_ids: stream.duplicateIds,
+    ...(stream.mirror === undefined ? {} : { mirror: stream.mirror }),
     ...(forward === null ? {} : { forward: toSnakeCase(forward) }),
     ...(options.consumers && countConsumers(stream) > 0
       ? { consumer_detail: consumerDetail(stream, options, wallMs) }

@@ -1,6 +1,7 @@
 // /metrics: what an operator alarms on, in the text format of Prometheus. The pages in JSON say more.
 
 import type { Health } from './health.ts';
+import type { LeafzStatus } from './leafz.ts';
 import type { VarzInput } from './varz.ts';
 
 export interface MetricsInput {
@@ -16,12 +17,36 @@ export interface MetricsInput {
   /** Absent where nothing is forwarded. */
   readonly hub: { readonly connected: boolean } | undefined;
   readonly forwards: readonly { readonly stream: string; readonly pending: number }[];
+  /** Absent where there is no `[leaf]`. */
+  readonly leaf: Pick<LeafzStatus, 'connected' | 'hub' | 'counters'> | undefined;
+  /** What hubs that fill their streams from ours have missed. */
+  readonly sourcing: {
+    readonly missedMsgs: number;
+    readonly oversizeMsgs: number;
+    readonly jumps: number;
+  };
   /** As in /varz; undefined where MQTT is off. */
   readonly mqtt: Readonly<Record<string, unknown>> | undefined;
 }
 
 type Labels = Readonly<Record<string, string>>;
 type Samples = readonly (readonly [Labels, number])[];
+
+/** Of the leafnode link, since the start. */
+const LEAF_COUNTERS = {
+  connects: ['connects', 'Times that the hub let the gateway in.'],
+  inMsgs: ['received_messages', 'Messages that came from the hub.'],
+  inBytes: ['received_bytes', 'Bytes of them.'],
+  outMsgs: ['sent_messages', 'Messages that went to the hub.'],
+  outBytes: ['sent_bytes', 'Bytes of them.'],
+  droppedMsgs: ['dropped_messages', 'Messages that were not sent, as the link was behind.'],
+  deniedOutMsgs: ['denied_sent_messages', 'Messages that were kept back, as they may not go out.'],
+  deniedInMsgs: [
+    'denied_received_messages',
+    'Messages that were dropped, as they may not come in.',
+  ],
+  oversizeMsgs: ['oversize_messages', 'Messages that are larger than the hub takes.'],
+} as const;
 
 /** Of the moment, with their names in /varz. */
 const MQTT_GAUGES: Readonly<Record<string, readonly [name: string, help: string]>> = {
@@ -64,7 +89,7 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /** The text of /metrics. */
 export function metrics(input: MetricsInput): string {
-  const { health, varz, streams, hub, forwards, mqtt } = input;
+  const { health, varz, streams, hub, forwards, leaf, mqtt } = input;
   const text = new Exposition();
   text.gauge('info', 'The agent.', [[{ version: varz.agentVersion }, 1]]);
   text.gauge('uptime_seconds', 'Time since the start.', [[{}, Math.floor(varz.uptimeMs / 1000)]]);
@@ -96,8 +121,42 @@ export function metrics(input: MetricsInput): string {
     'Messages of a stream that wait for the hub.',
     forwards.map(({ stream, pending }) => [{ stream }, pending]),
   );
+  if (leaf !== undefined) {
+    addLeaf(text, leaf);
+    addSourcing(text, input.sourcing);
+  }
   if (mqtt !== undefined) addMqtt(text, mqtt);
   return text.text;
+}
+
+function addLeaf(
+  text: Exposition,
+  { connected, hub, counters }: NonNullable<MetricsInput['leaf']>,
+): void {
+  text.gauge('leaf_connected', 'Whether the leafnode link stands.', [[{}, connected ? 1 : 0]]);
+  if (hub !== undefined) {
+    text.gauge('leaf_pending_bytes', 'Bytes that wait for the link.', [[{}, hub.waitingBytes]]);
+    if (hub.rttMs !== undefined)
+      text.gauge('leaf_rtt_seconds', 'Round trip of the last PING.', [
+        [{}, Math.round(hub.rttMs * 1000) / 1e6],
+      ]);
+  }
+  for (const [key, [name, help]] of Object.entries(LEAF_COUNTERS))
+    text.counter(`leaf_${name}`, help, [[{}, counters[key as keyof typeof LEAF_COUNTERS]]]);
+}
+
+function addSourcing(text: Exposition, counters: MetricsInput['sourcing']): void {
+  text.counter(
+    'sourcing_missed_messages',
+    'Messages that limits removed before the hub had them.',
+    [[{}, counters.missedMsgs]],
+  );
+  text.counter('sourcing_oversize_messages', 'Messages of streams that the hub does not take.', [
+    [{}, counters.oversizeMsgs],
+  ]);
+  text.counter('sourcing_jumps', 'Times that the hub had more of a stream than was here.', [
+    [{}, counters.jumps],
+  ]);
 }
 
 function addMqtt(text: Exposition, mqtt: Readonly<Record<string, unknown>>): void {

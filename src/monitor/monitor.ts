@@ -1,4 +1,4 @@
-// The monitoring listener: GET /healthz, /varz, /connz, /mqttz, /subsz, /jsz and /metrics, each computed when it is asked for. It only reads, knows no
+// The monitoring listener: GET /healthz, /varz, /connz, /mqttz, /leafz, /subsz, /jsz and /metrics, each computed when it is asked for. It only reads, knows no
 // secrets, and sends no CORS header: a web page that happens to be open on this machine cannot read it.
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -8,6 +8,7 @@ import { formatListen } from '../config/values.ts';
 import { connz, type ConnzInput, type ConnzOptions } from './connz.ts';
 import { healthz, type Health } from './health.ts';
 import { jsz, type JszInput, type JszOptions } from './jsz.ts';
+import { leafz, type LeafzInput } from './leafz.ts';
 import { metrics, type MetricsInput } from './metrics.ts';
 import { mqttz, type MqttzInput } from './mqttz.ts';
 import { subsz, type SubszInput } from './subsz.ts';
@@ -37,6 +38,7 @@ export interface MonitorSources {
   readonly connz: () => ConnzInput;
   readonly subsz: () => SubszInput;
   readonly mqttz: () => MqttzInput;
+  readonly leafz: () => LeafzInput;
   readonly metrics: () => MetricsInput;
 }
 
@@ -69,6 +71,7 @@ export class Monitor {
     '/varz': () => ({ status: 200, body: this.#varz() }),
     '/connz': (query) => this.#connz(query),
     '/mqttz': (query) => this.#mqttz(query),
+    '/leafz': (query) => this.#leafz(query),
     '/subsz': () => ({ status: 200, body: subsz(this.#sources.subsz()) }),
     '/jsz': (query) => this.#jsz(query),
     '/metrics': () => ({ status: 200, body: metrics(this.#sources.metrics()) }),
@@ -182,6 +185,12 @@ export class Monitor {
       };
     const clientId = query.get('client_id') ?? undefined;
     return { status: 200, body: mqttz(this.#sources.mqttz(), { ...numbers, clientId, state }) };
+  }
+
+  #leafz(query: URLSearchParams): Answer {
+    const flags = { subs: false };
+    const wrong = readFlags(query, flags);
+    return wrong ?? { status: 200, body: leafz(this.#sources.leafz(), flags) };
   }
 
   #jsz(query: URLSearchParams): Answer {

@@ -28,6 +28,8 @@ export interface VarzInput {
   readonly subscriptions: number;
   /** Clients connected now, of all protocols. */
   readonly connections: number;
+  /** Leafnode links that stand now. */
+  readonly leafnodes: number;
   /** Clients since the start. */
   readonly totalConnections?: number;
   /** NATS clients that were cut off because they did not read; undefined where there is no such listener. */
@@ -39,6 +41,7 @@ export interface VarzInput {
     readonly serial?: readonly object[] | undefined;
     readonly mqttSources?: readonly object[] | undefined;
     readonly hub?: object | undefined;
+    readonly leaf?: object | undefined;
     readonly jetstream?: object | undefined;
     readonly store?: object | undefined;
   };
@@ -60,6 +63,7 @@ export function varz(input: VarzInput): Record<string, unknown> {
     cpu: usage.cpuPercent,
     connections: input.connections,
     total_connections: input.totalConnections,
+    leafnodes: input.leafnodes,
     in_msgs: broker.inMsgs,
     in_bytes: broker.inBytes,
     out_msgs: broker.outMsgs,

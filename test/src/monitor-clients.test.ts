@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import type { ConnzInput } from '../../src/monitor/connz.ts';
+import { leafz, type LeafzInput, type LeafzStatus } from '../../src/monitor/leafz.ts';
 import type { MetricsInput } from '../../src/monitor/metrics.ts';
 import { Monitor } from '../../src/monitor/monitor.ts';
 import type { MqttzInput } from '../../src/monitor/mqttz.ts';
@@ -88,6 +89,42 @@ const MQTTZ: MqttzInput = {
     },
   ],
 };
+const HUB = {
+  name: 'hub',
+  version: '2.15.1',
+  domain: 'cloud',
+  account: 'PLANTS',
+  ip: '10.0.0.1',
+  port: 7422,
+  tls: true,
+  rttMs: 31.4159265,
+  advertised: ['$JS.plant1.API.>', '$LDS.x'],
+  wanted: 2,
+  wantedSubjects: () => ['plant.>', '_INBOX.a.*'],
+  waitingBytes: 512,
+};
+const LEAFZ: LeafzInput & { link: LeafzStatus } = {
+  serverId: 'NTEST',
+  wallMs: Date.UTC(2026, 0, 2),
+  link: {
+    connected: true,
+    detail: 'connected to hub',
+    problem: null,
+    steps: 9,
+    hub: HUB,
+    counters: {
+      connects: 3,
+      inMsgs: 10,
+      inBytes: 1000,
+      outMsgs: 20,
+      outBytes: 4000,
+      droppedMsgs: 1,
+      deniedOutMsgs: 4,
+      deniedInMsgs: 5,
+      oversizeMsgs: 6,
+    },
+  },
+};
 const METRICS: MetricsInput = {
   health: {
     ok: false,
@@ -108,6 +145,8 @@ const METRICS: MetricsInput = {
   streams: [{ name: 'PLANT', messages: 10, bytes: 1000 }],
   hub: { connected: false },
   forwards: [{ stream: 'PLANT', pending: 4 }],
+  leaf: LEAFZ.link,
+  sourcing: { missedMsgs: 7, oversizeMsgs: 8, jumps: 1 },
   mqtt: {
     connections: 1,
     sessions: 2,
@@ -138,6 +177,7 @@ async function start(): Promise<number> {
       connz: () => CONNZ,
       subsz: () => SUBSZ,
       mqttz: () => MQTTZ,
+      leafz: () => LEAFZ,
       metrics: () => METRICS,
     },
   );
@@ -329,6 +369,21 @@ test('/metrics is what Prometheus reads', async () => {
     'mangrove_stream_bytes{stream="PLANT"} 1000',
     'mangrove_hub_connected 0',
     'mangrove_forward_pending_messages{stream="PLANT"} 4',
+    'mangrove_leaf_connected 1',
+    'mangrove_leaf_pending_bytes 512',
+    'mangrove_leaf_rtt_seconds 0.031416',
+    'mangrove_leaf_connects_total 3',
+    'mangrove_leaf_received_messages_total 10',
+    'mangrove_leaf_received_bytes_total 1000',
+    'mangrove_leaf_sent_messages_total 20',
+    'mangrove_leaf_sent_bytes_total 4000',
+    'mangrove_leaf_dropped_messages_total 1',
+    'mangrove_leaf_denied_sent_messages_total 4',
+    'mangrove_leaf_denied_received_messages_total 5',
+    'mangrove_leaf_oversize_messages_total 6',
+    'mangrove_sourcing_missed_messages_total 7',
+    'mangrove_sourcing_oversize_messages_total 8',
+    'mangrove_sourcing_jumps_total 1',
     'mangrove_mqtt_connections 1',
     'mangrove_mqtt_sessions 2',
     'mangrove_mqtt_received_messages_total 9',
@@ -352,4 +407,59 @@ test('/subsz counts subscriptions', async () => {
     num_subscriptions: 5,
     num_cache: 2,
   });
+});
+
+test('/leafz shows the hub as nats-server does, and what is not sent', async () => {
+  const port = await start();
+  const answer = async (query = ''): Promise<unknown> => (await ask(port, `/leafz${query}`)).json();
+  const leaf = {
+    id: 3,
+    name: 'hub',
+    is_spoke: true,
+    account: '$G',
+    ip: '10.0.0.1',
+    port: 7422,
+    rtt: '31.416ms',
+    in_msgs: 10,
+    out_msgs: 20,
+    in_bytes: 1000,
+    out_bytes: 4000,
+    subscriptions: 2,
+    compression: 'off',
+    version: '2.15.1',
+    domain: 'cloud',
+    remote_account: 'PLANTS',
+    tls: true,
+    pending_bytes: 512,
+    dropped_msgs: 1,
+    denied_out_msgs: 4,
+    denied_in_msgs: 5,
+    oversize_msgs: 6,
+    advertised: 2,
+  };
+  const head = { server_id: 'NTEST', now: '2026-01-02T00:00:00.000Z', leafnodes: 1 };
+  expect(await answer()).toEqual({ ...head, leafs: [leaf] });
+  const lists = {
+    subscriptions_list: ['plant.>', '_INBOX.a.*'],
+    advertised_list: ['$JS.plant1.API.>', '$LDS.x'],
+  };
+  expect(await answer('?subs=1')).toEqual({ ...head, leafs: [{ ...leaf, ...lists }] });
+  expect((await ask(port, '/leafz?subs=perhaps')).status).toBe(400);
+});
+
+test('/leafz has no leaf while there is no connection, and writes short and long round trips as Go does', () => {
+  const { link } = LEAFZ;
+  const of = (more: Partial<LeafzStatus>) =>
+    leafz({ ...LEAFZ, link: { ...link, ...more } }, { subs: true });
+  expect(of({ connected: false, hub: undefined })).toMatchObject({ leafnodes: 0, leafs: [] });
+  expect(leafz({ ...LEAFZ, link: undefined }, { subs: false })).toMatchObject({ leafs: [] });
+  const rtt = (rttMs: number | undefined): unknown => {
+    const { leafs } = of({ hub: { ...HUB, rttMs } }) as { leafs: [{ rtt?: string }] };
+    return leafs[0].rtt;
+  };
+  expect(rtt(undefined)).toBeUndefined();
+  expect(rtt(0)).toBe('1µs');
+  expect(rtt(0.2341)).toBe('234µs');
+  expect(rtt(12)).toBe('12ms');
+  expect(rtt(2_500)).toBe('2.5s');
 });

@@ -21,6 +21,7 @@ const VARZ: VarzInput = {
   broker: { inMsgs: 5, inBytes: 600, outMsgs: 3, nobodyMsgs: 1 },
   subscriptions: 7,
   connections: 2,
+  leafnodes: 1,
   sections: {
     mqtt: { inMsgs: 4, droppedSlowMsgs: 0 },
     serial: [{ name: 'meter', open: true, lastError: null, opens: 1 }],
@@ -95,6 +96,7 @@ afterEach(async () => {
 
 const CONNZ = { serverId: 'NTEST', wallMs: 0, nowMs: 0, clients: [] };
 const MQTTZ = { serverId: 'NTEST', wallMs: 0, sessions: [] };
+const LEAFZ = { serverId: 'NTEST', wallMs: 0, link: undefined };
 const METRICS = {
   health: { ok: true, problems: [] },
   varz: VARZ,
@@ -102,6 +104,8 @@ const METRICS = {
   streams: [],
   hub: undefined,
   forwards: [],
+  leaf: undefined,
+  sourcing: { missedMsgs: 0, oversizeMsgs: 0, jumps: 0 },
   mqtt: undefined,
 };
 const SUBSZ = { serverId: 'NTEST', wallMs: 0, subscriptions: 0, cachedSubjects: 0 };
@@ -124,6 +128,7 @@ async function setup(state: Partial<State> = {}): Promise<{ port: number; state:
       connz: () => CONNZ,
       subsz: () => SUBSZ,
       mqttz: () => MQTTZ,
+      leafz: () => LEAFZ,
       metrics: () => METRICS,
     },
   );
@@ -206,6 +211,7 @@ test('/varz has nats-server’s names, our sections, and nothing that is not kno
     cores: 4,
     cpu: 1.5,
     connections: 2,
+    leafnodes: 1,
     in_msgs: 5,
     in_bytes: 600,
     out_msgs: 3,
@@ -395,6 +401,7 @@ describe('the listener', () => {
         '/varz',
         '/connz',
         '/mqttz',
+        '/leafz',
         '/subsz',
         '/jsz',
         '/metrics',
@@ -470,6 +477,7 @@ describe('the listener', () => {
         connz: () => CONNZ,
         subsz: () => SUBSZ,
         mqttz: () => MQTTZ,
+        leafz: () => LEAFZ,
         metrics: () => METRICS,
       },
     );

@@ -261,7 +261,7 @@ test('a hub and a forward that are added get what was stored before, and another
   } finally {
     for (const server of servers) await server.dispose();
   }
-}, 60_000);
+}, 120_000);
 
 describe('what waits for a restart', () => {
   test('is named by its key, and the rest is put in force', async () => {

@@ -73,7 +73,8 @@ describe('the disk', () => {
       jetstream: at.jetstream,
       forwarders: [],
       hub: undefined,
-      config: { hub: undefined },
+      leaf: undefined,
+      config: { hub: undefined, leaf: undefined },
     }));
     return { at, systemd };
   }
@@ -155,7 +156,8 @@ describe('the forwarder', () => {
       jetstream: IDLE_DISK,
       forwarders: [view],
       hub: { connected: at.hub.connected, answers: 0 },
-      config: { hub: { keepAliveMs: 15_000 } },
+      leaf: undefined,
+      config: { hub: { keepAliveMs: 15_000 }, leaf: undefined },
     }));
   }
 
@@ -225,7 +227,8 @@ describe('the forwarder', () => {
       jetstream: IDLE_DISK,
       forwarders: [{ stream: 'S', status: () => ({ ...view, pending: 5 }) }],
       hub: { connected: true, answers: 0 },
-      config: { hub: { keepAliveMs: 15_000 } },
+      leaf: undefined,
+      config: { hub: { keepAliveMs: 15_000 }, leaf: undefined },
     }));
     await at.run(25 * MINUTE);
     expect(deaf.killed).toBe(true);
@@ -240,7 +243,8 @@ describe('the forwarder', () => {
         jetstream: IDLE_DISK,
         forwarders: [{ stream: 'S', status: () => ({ ...view, state: 'reading back' }) }],
         hub: { connected: true, answers: moving ? answers++ : 0 },
-        config: { hub: { keepAliveMs: 15_000 } },
+        leaf: undefined,
+        config: { hub: { keepAliveMs: 15_000 }, leaf: undefined },
       }));
     const [moves, stands] = [reading(true), reading(false)];
     await at.run(2 * HOUR);
@@ -268,4 +272,63 @@ test('a part that is gone is forgotten, and one of its name begins anew', () => 
   for (const atMs of [0, 20_000, 40_000]) expect(watchdog.look(atMs, [part])).toEqual([]);
   expect(watchdog.look(60_000, [])).toEqual([]);
   expect(watchdog.look(80_000, [part])).toEqual([]);
+});
+
+describe('the leafnode link', () => {
+  function link(waitingBytes: () => number | undefined, steps: () => number) {
+    const at = setup();
+    const systemd = new Systemd(at.clock, () => {
+      const bytes = waitingBytes();
+      const hub = bytes === undefined ? undefined : { ...HUB, waitingBytes: bytes };
+      return {
+        jetstream: IDLE_DISK,
+        forwarders: [],
+        hub: undefined,
+        leaf: { status: () => ({ hub, steps: steps() }) },
+        config: { hub: undefined, leaf: { keepAliveMs: 15_000 } },
+      };
+    });
+    return { at, systemd };
+  }
+
+  const HUB = {
+    name: 'hub',
+    version: '2.15.1',
+    domain: undefined,
+    account: 'A',
+    ip: '127.0.0.1',
+    port: 7422,
+    tls: false,
+    rttMs: undefined,
+    advertised: [],
+    wanted: 0,
+  };
+
+  test('one without a connection, or with nothing to send, is no reason', async () => {
+    for (const bytes of [undefined, 0]) {
+      const { at, systemd } = link(
+        () => bytes,
+        () => 1,
+      );
+      await at.run(2 * HOUR);
+      expect(systemd.killed).toBe(false);
+    }
+  });
+
+  test('one that is slow is no reason, one that does nothing while bytes wait is', async () => {
+    let lines = 0;
+    const slow = link(
+      () => 2_000_000,
+      () => lines++,
+    );
+    await slow.at.run(2 * HOUR);
+    expect(slow.systemd.killed).toBe(false);
+    const stuck = link(
+      () => 1,
+      () => 7,
+    );
+    await stuck.at.run(25 * MINUTE);
+    expect(stuck.systemd.killed).toBe(true);
+    expect(stuck.systemd.status).toBe('stuck: leaf; systemd will restart the agent');
+  });
 });

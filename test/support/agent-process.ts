@@ -21,6 +21,8 @@ export interface AgentOptions {
   readonly dataDir?: string;
   /** Tables to add to [gateway], [mqtt] and [monitor]: [[stream]], [[serial]], [hub], [[forward]]. */
   readonly config?: string;
+  /** Default: gw7. */
+  readonly gatewayName?: string;
   /** Keys to add to [gateway]. */
   readonly gateway?: string;
   /** Added to the environment. */
@@ -196,7 +198,7 @@ export class AgentProcess {
     writeFileSync(
       this.configFile,
       `[gateway]
-name = "gw7"
+name = "${this.options.gatewayName ?? 'gw7'}"
 data_dir = "${this.dataDir}"
 ${this.options.gateway ?? ''}
 [mqtt]

@@ -125,7 +125,7 @@ export class TestAgent {
   }
 
   /** Resolves when all that is stored has been confirmed by the hub. */
-  async drained(timeoutMs = 30_000): Promise<void> {
+  async drained(timeoutMs = 60_000): Promise<void> {
     await until(
       'the backlog to be at the hub',
       () => {

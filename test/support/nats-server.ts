@@ -29,7 +29,19 @@ export interface NatsServerOptions {
   readonly config?: string;
   /** The binary, where it shall not be the one of nats-server.sh. */
   readonly binary?: string;
+  /** Default: hub. */
+  readonly name?: string;
+  /** Default: the loopback. */
+  readonly host?: string;
+  /** A command that runs another one, such as `['ip', 'netns', 'exec', …]`. */
+  readonly wrapper?: readonly string[];
 }
+
+const LOOPBACK = '127.0.0.1';
+const NEWLINE = 10;
+
+/** Servers of a cluster that were all killed elect a leader first, which takes 2.9 half a minute on a busy machine. */
+const READY_MS = 90_000;
 
 type Ready = 'streams' | 'server';
 
@@ -39,6 +51,12 @@ export interface NatsServer {
   readonly port: number;
   /** Where JetStream keeps its streams. */
   readonly storeDir: string;
+  /** Where it answers `/varz`, `/leafz`, …. */
+  readonly monitorUrl: string;
+  /** The end of what it has logged since its last start. */
+  readonly output: string;
+  /** Lines that it has logged since its last start. */
+  readonly linesLogged: number;
   /** Whether the process lives, also a stopped one (SIGSTOP). */
   readonly running: boolean;
   /** SIGKILL: what was not synced may be lost with the machine, but not with the process. */
@@ -115,7 +133,7 @@ function isFree(port: number): Promise<boolean> {
 /** Starts one server and resolves when it takes connections and JetStream is up. */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
   const server = new Server(
-    'hub',
+    options.name ?? 'hub',
     options,
     options.port ?? (await freePort()),
     await freePort(),
@@ -131,10 +149,14 @@ export interface NatsCluster {
   dispose(): Promise<void>;
 }
 
-/** Starts `size` servers that form one cluster, and resolves when its JetStream has a leader. */
+/**
+ * Starts `size` servers that form one cluster, and resolves when its JetStream has a leader. `each` adds configuration to
+ * one of them.
+ */
 export async function startCluster(
   size = 3,
   options: NatsServerOptions = {},
+  each: (index: number) => string = () => '',
 ): Promise<NatsCluster> {
   const ports: { client: number; monitor: number; route: number }[] = [];
   for (let i = 0; i < size; i++)
@@ -147,7 +169,7 @@ export async function startCluster(
         options,
         client,
         monitor,
-        `cluster { name: hub, listen: "127.0.0.1:${route}", routes: [${routes}] }\n`,
+        `cluster { name: hub, listen: "127.0.0.1:${route}", routes: [${routes}] }\n${each(i)}\n`,
       ),
   );
   await Promise.all(servers.map((server) => server.restart()));
@@ -163,12 +185,14 @@ class Server implements NatsServer {
   readonly url: string;
   readonly port: number;
   readonly storeDir: string;
+  readonly monitorUrl: string;
   #options: NatsServerOptions;
   readonly #monitorPort: number;
   readonly #cluster: string;
   readonly #dir: string;
   #child: ChildProcess | undefined;
   #output = '';
+  #lines = 0;
 
   constructor(
     name: string,
@@ -179,7 +203,8 @@ class Server implements NatsServer {
   ) {
     this.name = name;
     this.port = port;
-    this.url = `nats://127.0.0.1:${port}`;
+    this.url = `nats://${options.host ?? LOOPBACK}:${port}`;
+    this.monitorUrl = `http://${options.host ?? LOOPBACK}:${monitorPort}`;
     this.#options = options;
     this.#monitorPort = monitorPort;
     this.#cluster = cluster;
@@ -191,15 +216,26 @@ class Server implements NatsServer {
     return this.#child !== undefined;
   }
 
+  get output(): string {
+    return this.#output;
+  }
+
+  get linesLogged(): number {
+    return this.#lines;
+  }
+
   async restart(ready: Ready = 'streams'): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.name} is still running`);
     const binaryPath = this.#options.binary ?? natsServerBinary();
-    const [program, ...args] = [...LEASH, binaryPath, '-c', this.#configFile()];
+    const { wrapper = [] } = this.#options;
+    const [program, ...args] = [...LEASH, ...wrapper, binaryPath, '-c', this.#configFile()];
     const child = spawn(program ?? binaryPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     this.#output = '';
+    this.#lines = 0;
     const note = (chunk: Buffer): void => {
       this.#output = (this.#output + chunk.toString()).slice(-20_000);
+      for (const byte of chunk) if (byte === NEWLINE) this.#lines++;
     };
     child.stdout.on('data', note);
     child.stderr.on('data', note);
@@ -208,7 +244,7 @@ class Server implements NatsServer {
     });
     running.add(child);
     child.once('exit', () => running.delete(child));
-    await until(`${this.name} to be ready`, () => this.#isReady(ready), 30_000).catch(
+    await until(`${this.name} to be ready`, () => this.#isReady(ready), READY_MS).catch(
       (error: unknown) => {
         throw new Error(`${String(error)}\n${this.#output}`);
       },
@@ -261,7 +297,7 @@ class Server implements NatsServer {
     if (this.#child === undefined) throw new Error(`${this.name} ended:\n${this.#output}`);
     try {
       const what = ready === 'server' ? '?js-server-only=true' : '';
-      const answer = await fetch(`http://127.0.0.1:${this.#monitorPort}/healthz${what}`);
+      const answer = await fetch(`${this.monitorUrl}/healthz${what}`);
       return answer.ok;
     } catch {
       return false;
@@ -271,13 +307,13 @@ class Server implements NatsServer {
   #configFile(): string {
     mkdirSync(this.storeDir, { recursive: true });
     const file = join(this.#dir, 'nats.conf');
-    const { jetstream = '', config = '' } = this.#options;
+    const { jetstream = '', config = '', host = LOOPBACK } = this.#options;
     const store = `jetstream {\n  store_dir: "${this.storeDir}"\n  ${jetstream ?? ''}\n}`;
     writeFileSync(
       file,
       `server_name: ${this.name}
-listen: "127.0.0.1:${this.port}"
-http: "127.0.0.1:${this.#monitorPort}"
+listen: "${host}:${this.port}"
+http: "${host}:${this.#monitorPort}"
 ${jetstream === null ? '' : store}
 ${LAME_DUCK}
 ${this.#cluster}${config}

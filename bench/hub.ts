@@ -42,11 +42,14 @@ export interface Drain {
 
 export interface HubOptions extends NatsOptions {
   readonly leafPort?: number;
+  /** Where this bench reaches it, when it listens on all addresses of a namespace. */
+  readonly watchHost?: string;
 }
 
 /** Starts a hub with the domain `hub`, on loopback or on `host`. */
 export async function startHub(options: HubOptions = {}): Promise<Hub> {
   const host = options.host ?? '127.0.0.1';
+  const watchHost = options.watchHost ?? host;
   const leafPort = options.leafPort ?? (await freePort());
   const nats = await startNats({
     name: 'hub',
@@ -55,7 +58,7 @@ export async function startHub(options: HubOptions = {}): Promise<Hub> {
     config: `leafnodes { listen: "${host}:${leafPort}" }\n${options.config ?? ''}`,
   });
   const connection = await connect({
-    servers: `${host}:${nats.port}`,
+    servers: `${watchHost}:${nats.port}`,
     timeout: REQUEST_MS,
     // In a namespace nobody has waited until it listens.
     waitOnFirstConnect: true,
@@ -65,14 +68,14 @@ export async function startHub(options: HubOptions = {}): Promise<Hub> {
   const client = new HubClient(connection);
   return {
     ...nats,
-    host,
+    host: watchHost,
     leafPort,
     api: (subject, request) => client.api(subject, request),
     stream: (name) => retried(() => client.api(`STREAM.INFO.${name}`)),
     leafStream: (config) => retried(() => client.api(`leaf:STREAM.CREATE.${config.name}`, config)),
     messages: (stream) => client.messages(stream),
     watch: (stream, count, patienceMs, meter) => client.watch(stream, count, patienceMs, meter),
-    audit: (audit) => auditHub({ ...audit, server: `${host}:${nats.port}` }),
+    audit: (audit) => auditHub({ ...audit, server: `${watchHost}:${nats.port}` }),
     stop: async (remove) => {
       await connection.close();
       await nats.stop(remove);

@@ -13,6 +13,7 @@ const BENCHES: Record<string, () => Promise<{ run: () => Promise<Result[]> }>> =
   memory: () => import('./memory.ts'),
   drain: () => import('./drain.ts'),
   wan: () => import('./wan.ts'),
+  leaf: () => import('./leaf.ts'),
   latency: () => import('./latency.ts'),
   wear: () => import('./wear.ts'),
   fleet: () => import('./fleet.ts'),

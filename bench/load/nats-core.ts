@@ -7,6 +7,8 @@ import { connect, type Socket } from 'node:net';
 
 export interface NatsCoreOptions {
   readonly port: number;
+  /** Where it is published, if that is another server. */
+  readonly publishPort?: number;
   readonly kind: 'fanout' | 'request';
   readonly subscribers: number;
   /** Messages, or requests. */
@@ -35,7 +37,8 @@ async function client(port: number, first = ''): Promise<Socket> {
   return socket;
 }
 
-async function fanOut({ port, subscribers, count, dataBytes }: NatsCoreOptions): Promise<object> {
+async function fanOut(wanted: NatsCoreOptions): Promise<object> {
+  const { port, publishPort = port, subscribers, count, dataBytes } = wanted;
   const frameBytes = `MSG bench.a 1 ${dataBytes}\r\n`.length + dataBytes + 2;
   const received = Array.from({ length: subscribers }, () => 0);
   let wake = (): void => undefined;
@@ -46,7 +49,7 @@ async function fanOut({ port, subscribers, count, dataBytes }: NatsCoreOptions):
       wake();
     });
   }
-  const publisher = await client(port);
+  const publisher = await client(publishPort);
   publisher.resume();
   // The second INFO has come by then, and is not counted.
   await new Promise((resolve) => setTimeout(resolve, 200));

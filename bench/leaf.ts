@@ -1,0 +1,217 @@
+// The leafnode link beside a nats-server leaf: how fast a stream of the hub sources 500,000 messages, on loopback and over
+// a long line that loses packets; core messages across the link, both ways; and what one message costs on the wire, sourced
+// by the hub and pushed by us. Lines of their own need root (and say so).
+
+import { NetnsPath, type Way } from '../test/leaf/netns.ts';
+import { runAlone } from './alone.ts';
+import { agentBacklog, leafBacklog, STREAM, SUBJECT, type Backlog } from './backlog.ts';
+import { freePort, runLoad, startAgent, startNats } from './contestants.ts';
+import { leafOptions, sleep, sourceFromLeaf, startHub, type Drain, type Hub } from './hub.ts';
+import { numberAt, type DataKind } from './load/data.ts';
+import { isRootFor } from './machine.ts';
+import type { Result } from './report.ts';
+import { inRounds } from './rounds.ts';
+
+const ROUNDS = 3;
+const COUNT = Number(process.env['BENCH_COUNT'] ?? 500_000);
+/** Some 20 s each: TCP brings a thousand messages a second over such a line. */
+const LOSSY_COUNT = Number(process.env['BENCH_LOSSY_COUNT'] ?? 20_000);
+const LOSSY: Way = { delayMs: 50, lossPercent: 1 };
+const CORE_COUNT = 500_000;
+const BYTES_COUNT = 50_000;
+const DATA_BYTES = 200;
+const PATIENCE_MS = 300_000;
+const PEER = 'nats-server leaf';
+/** BENCH_LEAF=sourcing,lossy runs some. */
+const ONLY = process.env['BENCH_LEAF']?.split(',');
+
+type Who = 'agent' | 'leaf';
+
+export async function run(): Promise<Result[]> {
+  const results: Result[] = [];
+  const wants = (name: string): boolean => ONLY === undefined || ONLY.includes(name);
+  if (wants('sourcing')) results.push(await sourcing());
+  if (wants('lossy') && isRootFor('leaf: 100 ms and 1 % loss, ip netns and tun'))
+    results.push(await lossy());
+  if (wants('core')) results.push(...(await core()));
+  if (wants('bytes') && isRootFor('leaf: bytes on the wire, ip netns and tun'))
+    results.push(...(await bytes()));
+  return results;
+}
+
+// --- sourcing ---
+
+async function sourcing(): Promise<Result> {
+  const measured = await sideBySide(ROUNDS, COUNT, 'x', async (who, backlog) => {
+    const hub = await startHub();
+    return (await sourced(hub, `127.0.0.1:${hub.leafPort}`, who, backlog, COUNT)).rate;
+  });
+  return {
+    bench: 'leaf',
+    case: `${COUNT.toLocaleString('en-US')} messages sourced by a hub on loopback`,
+    unit: 'msg/s',
+    ours: measured.agent,
+    peer: { name: PEER, measured: measured.leaf },
+    required: { atLeast: 0.8 },
+  };
+}
+
+async function lossy(): Promise<Result> {
+  const measured = await sideBySide(ROUNDS, LOSSY_COUNT, 'x', async (who, backlog) => {
+    await using path = await NetnsPath.open({ way: LOSSY });
+    const hub = await startInside(path);
+    return (await sourced(hub, `${path.pathHost}:${hub.leafPort}`, who, backlog, LOSSY_COUNT)).rate;
+  });
+  return {
+    bench: 'leaf',
+    case: `${LOSSY_COUNT.toLocaleString('en-US')} messages sourced over 100 ms and 1 % loss`,
+    unit: 'msg/s',
+    ours: measured.agent,
+    peer: { name: PEER, measured: measured.leaf },
+    required: { atLeast: 1 },
+  };
+}
+
+async function sideBySide(
+  rounds: number,
+  count: number,
+  data: DataKind,
+  measure: (who: Who, backlog: Backlog) => Promise<number>,
+): Promise<Record<Who, number[]>> {
+  const ours = await agentBacklog({ count, dataBytes: DATA_BYTES, data });
+  const leafs = await leafBacklog({ count, dataBytes: DATA_BYTES, data });
+  try {
+    return await inRounds(rounds, {
+      agent: () => measure('agent', ours),
+      leaf: () => measure('leaf', leafs),
+    });
+  } finally {
+    ours.remove();
+    leafs.remove();
+  }
+}
+
+/** A hub that listens on all addresses at the far side of a path. */
+function startInside(path: NetnsPath): Promise<Hub> {
+  return startHub({ host: '0.0.0.0', watchHost: path.watchHost, inside: path.namespace });
+}
+
+/** Lets the hub source a backlog of one contestant, audits it, and stops both. */
+async function sourced(
+  hub: Hub,
+  address: string,
+  who: Who,
+  backlog: Backlog,
+  count: number,
+  at = 0,
+): Promise<Drain> {
+  const dir = backlog.copy();
+  const leaf =
+    who === 'agent'
+      ? await startAgent({ dir, config: leafTable(address) })
+      : await startNats({ ...leafOptions(`nats-leaf://${address}`), dir });
+  await sourceFromLeaf(hub, 'EDGE', STREAM);
+  const found = await hub.watch('EDGE', count, PATIENCE_MS);
+  await hub.audit({ stream: 'EDGE', filter: SUBJECT, count, numberAt: at });
+  await leaf.stop('remove');
+  await hub.stop('remove');
+  return found;
+}
+
+function leafTable(address: string, more = ''): string {
+  return `[leaf]\nurl = "nats-leaf://${address}"\ndomain = "leaf"\nreconnect_max = "200ms"\n${more}`;
+}
+
+// --- core ---
+
+async function core(): Promise<Result[]> {
+  const hub = await startHub();
+  const address = `127.0.0.1:${hub.leafPort}`;
+  const natsPort = await freePort();
+  const agent = await startAgent({
+    config: `${leafTable(address, 'exports = ["bench.>"]\nimports = ["bench.>"]\n')}
+[nats]\nlisten = "127.0.0.1:${natsPort}"`,
+  });
+  const leaf = await startNats({ ...leafOptions(`nats-leaf://${address}`), name: 'peer' });
+  await sleep(1_000);
+  const across = (from: number, to: number) => async (): Promise<number> => {
+    const load = { publishPort: from, port: to, subscribers: 1 };
+    const options = { kind: 'fanout', count: CORE_COUNT, dataBytes: DATA_BYTES, ...load };
+    return (await runLoad<{ rate: number }>('nats-core', options)).rate;
+  };
+  const out = await inRounds(ROUNDS, {
+    agent: across(natsPort, hub.port),
+    leaf: across(leaf.port, hub.port),
+  });
+  const back = await inRounds(ROUNDS, {
+    agent: across(hub.port, natsPort),
+    leaf: across(hub.port, leaf.port),
+  });
+  await agent.stop('remove');
+  await leaf.stop('remove');
+  await hub.stop('remove');
+  const result = (way: string, measured: Record<Who, number[]>): Result => ({
+    bench: 'leaf',
+    case: `core messages of ${DATA_BYTES} bytes across the link, ${way}`,
+    unit: 'msg/s',
+    ours: measured.agent,
+    peer: { name: PEER, measured: measured.leaf },
+  });
+  return [result('to the hub', out), result('from the hub', back)];
+}
+
+// --- bytes ---
+
+async function bytes(): Promise<Result[]> {
+  const wanted = { count: BYTES_COUNT, dataBytes: DATA_BYTES, data: 'json' } as const;
+  const ours = await agentBacklog(wanted);
+  const leafs = await leafBacklog(wanted);
+  try {
+    const agent = await onTheWire((path, hub) =>
+      sourcedBytes(hub, `${path.pathHost}:${hub.leafPort}`, 'agent', ours),
+    );
+    const leaf = await onTheWire((path, hub) =>
+      sourcedBytes(hub, `${path.pathHost}:${hub.leafPort}`, 'leaf', leafs),
+    );
+    const pushed = await onTheWire((path, hub) => pushedBytes(hub, path, ours));
+    const result = (way: string, measured: number): Result => ({
+      bench: 'leaf',
+      case: `bytes on the wire a message of ${DATA_BYTES} bytes (IP, both ways), ${way}`,
+      unit: 'bytes',
+      ours: [measured],
+      peer: { name: `${PEER}, sourced`, measured: [leaf] },
+    });
+    return [result('sourced by the hub', agent), result('pushed', pushed)];
+  } finally {
+    ours.remove();
+    leafs.remove();
+  }
+}
+
+/** Bytes of all packets of a path, both ways, a message. */
+async function onTheWire(drain: (path: NetnsPath, hub: Hub) => Promise<void>): Promise<number> {
+  await using path = await NetnsPath.open();
+  const hub = await startInside(path);
+  await drain(path, hub);
+  const { up, down } = await path.change({});
+  return (up.bytes + down.bytes) / BYTES_COUNT;
+}
+
+async function sourcedBytes(hub: Hub, address: string, who: Who, backlog: Backlog): Promise<void> {
+  await sourced(hub, address, who, backlog, BYTES_COUNT, numberAt('json'));
+}
+
+async function pushedBytes(hub: Hub, path: NetnsPath, backlog: Backlog): Promise<void> {
+  const agent = await startAgent({
+    dir: backlog.copy(),
+    config: `[hub]\nservers = ["nats://${path.pathHost}:${hub.port}"]\ncreate = true
+[[forward]]\nstream = "${STREAM}"\n`,
+  });
+  await hub.watch('EDGE', BYTES_COUNT, PATIENCE_MS);
+  const filter = `edge.bench.${STREAM}.>`;
+  await hub.audit({ stream: 'EDGE', filter, count: BYTES_COUNT, numberAt: numberAt('json') });
+  await agent.stop('remove');
+  await hub.stop('remove');
+}
+
+if (import.meta.main) await runAlone(run);

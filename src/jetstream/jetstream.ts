@@ -201,8 +201,10 @@ export class JetStream {
 
   #warnUnused(name: string): void {
     if (name === DEAD_LETTER_STREAM) return;
+    const isBucket = name.startsWith('KV_');
+    const table = isBucket ? 'its [[kv_mirror]] or [[stream]]' : `[[stream]] name = "${name}"`;
     this.#deps.log.warn(
-      { stream: name, hint: `add [[stream]] name = "${name}" again to use it` },
+      { stream: name, hint: `add ${table} again to use it` },
       'a stream on the disk is not in the configuration: its messages stay, it takes no new ones',
     );
   }

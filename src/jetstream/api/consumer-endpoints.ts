@@ -31,6 +31,7 @@ import {
   askedSeq,
   checkIdentity,
   identityHeader,
+  namesIdentity,
   isOfReader,
   isSource,
   keepAhead,
@@ -286,7 +287,9 @@ class ConsumerApi {
     if (asked > 0) checkReset(stream, consumer.config, asked);
     const seq = await consumer.reset(asked === 0 ? undefined : asked, isOfReader(request.message));
     const fields = { ...(await this.#shown(consumer)), reset_seq: seq };
-    return new AnswerWithHeaders(fields, identityHeader(stream));
+    // As nats-server: only whoever names one, be it empty, reads it.
+    const wanted = namesIdentity(request.message.headers);
+    return wanted ? new AnswerWithHeaders(fields, identityHeader(stream)) : fields;
   }
 
   unpin(request: ApiRequest): object {

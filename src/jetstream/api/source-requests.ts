@@ -31,6 +31,11 @@ export function isOfReader({ reply = '' }: Message): boolean {
   return reply.includes('$JSC.R.');
 }
 
+/** Whether a request asks for the identity of the stream: the header is there, be it empty. */
+export function namesIdentity(headers: Buffer | undefined): boolean {
+  return headerValue(headers, IDENTITY) !== undefined;
+}
+
 /** The header of an answer that says which incarnation of the stream it is about. */
 export function identityHeader(stream: ConsumerHome): Buffer {
   return Buffer.from(`NATS/1.0\r\n${IDENTITY}: ${stream.numbering.identity}\r\n\r\n`, 'latin1');

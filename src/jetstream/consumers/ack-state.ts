@@ -44,6 +44,11 @@ export class AckState {
     this.rows = rows;
   }
 
+  /** Whether its numbers are such that who counts them asks anew. */
+  get isStrange(): boolean {
+    return this.delivered.consumerSeq >= STRANGE_SEQS;
+  }
+
   /** Messages that were delivered more than once and are not acknowledged. */
   get redelivered(): number {
     return this.#redelivered + this.exceeded.size;

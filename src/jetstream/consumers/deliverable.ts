@@ -40,6 +40,22 @@ function withHeaders(
   return Buffer.concat([headers.subarray(0, headers.length - END_BYTES), lines]);
 }
 
+const EXPECTATION = 'Nats-Expected-';
+
+/**
+ * The message without what its publisher expected of the stream here. A mirror of nats-server 2.9 or 2.10 holds it against
+ * itself, refuses the message, and gives its number to the next one.
+ */
+export function withoutExpectations(message: Message): Message {
+  const { headers, ...bare } = message;
+  if (headers?.includes(EXPECTATION) !== true) return message;
+  const lines = headers.toString('latin1').split('\r\n');
+  const kept = lines.filter((line) => !line.startsWith(EXPECTATION));
+  // The first line, and the two ends behind the last one.
+  if (kept.length <= 3) return bare;
+  return { ...bare, headers: Buffer.from(kept.join('\r\n'), 'latin1') };
+}
+
 /** Delivers at the pace of storage what was stored when it began. */
 export class Replay {
   readonly #clock: Clock;

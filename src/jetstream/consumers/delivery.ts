@@ -10,7 +10,7 @@ import type { Acknowledging } from './acknowledging.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import type { Cursor } from './cursor.ts';
 import type { SourcingLedger } from './sourcing-ledger.ts';
-import { deliverable, Replay } from './deliverable.ts';
+import { deliverable, Replay, withoutExpectations } from './deliverable.ts';
 import type { ConsumerConfig, Outlet } from './types.ts';
 
 /** The clock is looked at after so many deliveries. */
@@ -109,10 +109,13 @@ export class Delivery {
     return 'more';
   }
 
-  /** What went before it was delivered, a hub misses. */
+  /**
+   * What went before it was delivered, a hub misses that listens. One that does not may long have it through another
+   * consumer, and one that is brought to ask anew says by its question what it lacks.
+   */
   #noteLost(): void {
-    const { cursor, config, name } = this.#host;
-    if (config.direct !== true) return;
+    const { cursor, config, name, outlet, progress } = this.#host;
+    if (config.direct !== true || !outlet.ready || progress.isStrange) return;
     const stream = this.#stream;
     const { nextSeq } = cursor;
     let { lost } = cursor;
@@ -156,7 +159,11 @@ export class Delivery {
     const { subject, seq, timeMs } = stored;
     const consumerSeq = this.#host.progress.delivered.consumerSeq + 1;
     const reply = `${this.#ackPrefix}${deliveries}.${seq}.${consumerSeq}.${Math.trunc(timeMs)}000000.${Math.max(0, pending)}`;
-    const message = deliverable(stored, reply, this.#host.config.headersOnly === true);
+    const { direct, sourcing, headersOnly } = this.#host.config;
+    // A hub that says `sourcing` knows by itself what is none of its business.
+    const isOldHub = direct === true && sourcing !== true;
+    const content = isOldHub ? withoutExpectations(stored) : stored;
+    const message = deliverable(content, reply, headersOnly === true);
     const bytes =
       Buffer.byteLength(subject) +
       reply.length +

@@ -40,6 +40,14 @@ const SHORTER_MIN = 2;
 const ATTEMPTS_WHEN_REFUSED = 6;
 /** There is no such stream: no other request helps. */
 const NOT_FOUND = 10059;
+const AGAIN = 'it is tried again by itself';
+/** By the number of an error of JetStream. */
+const HINTS: Readonly<Partial<Record<number, string>>> = {
+  [NOT_FOUND]: `make the stream or bucket at the origin: ${AGAIN}`,
+};
+/** To an origin that does not answer. */
+const ASK =
+  'if there is a link: has the hub a JetStream domain, and may its user for this gateway ask for the stream there?';
 
 export interface FeedParts extends Omit<OriginParts, 'from'> {
   readonly log: Logger;
@@ -149,7 +157,7 @@ export class MirrorFeed {
 
   #askHow(): void {
     const api = this.#parts.api();
-    if (api === undefined) return this.#unreachable('the domain of the hub is not known yet');
+    if (api === undefined) return this.#unreachable('no link has told the domain of the hub');
     const { mirror } = this.#stream.config;
     this.#ask({ subject: `${api}.STREAM.INFO.${mirror?.name}` }, (answer) => {
       if (answer.kind === 'nobody') return this.#unreachable(`nobody answers under ${api}`);
@@ -330,7 +338,7 @@ export class MirrorFeed {
     this.#error = { code, errCode, text };
     this.#guard.run(`failed ${errCode}`, (times) =>
       this.#parts.log.warn(
-        { stream: this.#stream.name, error: text, times, hint: 'it is tried again by itself' },
+        { stream: this.#stream.name, error: text, times, hint: HINTS[errCode] ?? AGAIN },
         'a mirror is held up',
       ),
     );
@@ -342,7 +350,7 @@ export class MirrorFeed {
     this.#error = { code: 500, errCode: 10029, text };
     this.#guard.run('unreachable', () =>
       this.#parts.log.info(
-        { stream: this.#stream.name, why: text },
+        { stream: this.#stream.name, why: text, hint: ASK },
         'a mirror waits for its origin; what it has can be read',
       ),
     );

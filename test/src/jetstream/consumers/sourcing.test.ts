@@ -152,6 +152,7 @@ test('a hub that still listens after a restart is brought to ask anew: the limit
   expect(same.mustAsk).toBe(true);
   await ask(later, same);
   expect(same.stored).toEqual([6, 7, 8, 9, 10]);
+  expect(later.store.jetstream.sourcing.counters.missedMsgs, '3 to 5, once').toBe(3);
 });
 
 // --- gaps ---
@@ -170,6 +171,23 @@ test('a hub that asks too late goes on behind what is gone, and it is counted', 
   await lab.settle();
   expect(hub.stored).toEqual([8, 9, 10, 13, 14, 15]);
   expect(lab.store.jetstream.sourcing.counters.missedMsgs).toBe(6);
+});
+
+test('what a hub has through a later consumer is not counted as missed where the earlier one is still there', async () => {
+  await using lab = await open({ maxMsgs: 5 });
+  const hub = hubOf(lab);
+  await ask(lab, hub);
+  await lab.publish(2);
+  hub.leave();
+  await ask(lab, hub);
+  await lab.publish(4);
+  await lab.publish(4);
+  expect(hub.stored).toEqual(span(1, 10));
+  await using later = await lab.crashed();
+  serve(later);
+  await later.publish(3);
+  expect(lab.store.jetstream.sourcing.counters.missedMsgs).toBe(0);
+  expect(later.store.jetstream.sourcing.counters.missedMsgs).toBe(0);
 });
 
 test('a message larger than the listener takes is passed over, without a consumer sequence', async () => {

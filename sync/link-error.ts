@@ -125,7 +125,7 @@ const REASONS: readonly Reason[] = [
   },
   {
     kind: 'network',
-    pattern: /undefined error/,
+    pattern: /undefined error|before its first word/,
     message: 'the server closed the connection before its first word',
     hint: 'a server that begins with TLS needs handshake_first = true in [hub.tls]; otherwise it is just starting or stopping',
   },
@@ -216,12 +216,16 @@ function reasonOf(error: unknown): Reason | { kind: 'network'; hint?: never; mes
   return { kind: 'network' };
 }
 
+/** What Node adds for its own users; the hint says what to do here. */
+const NODE_ADVICE = /; if the root CA is installed locally, try running Node\.js with \S+/;
+
 function messageOf(error: unknown): string {
   const [first, second] = chain(error);
   if (first === undefined) return String(error);
   const text = first.message === '' && 'code' in first ? String(first.code) : first.message;
   // The library names a refused connection well, and others only in the cause.
-  return text !== '' ? text : (second?.message ?? first.name);
+  const said = text !== '' ? text : (second?.message ?? first.name);
+  return said.replace(NODE_ADVICE, '');
 }
 
 /** An error and its causes, five at most. */

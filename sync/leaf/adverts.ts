@@ -4,8 +4,13 @@
 import { subscribeLine, unsubscribeLine } from './leaf-encoder.ts';
 import type { Outbound } from './types.ts';
 
-/** Subjects, each with its group, that the hub is told; what comes beyond is not, and counted. 1 KiB each at most. */
+/**
+ * Subjects, each with its group, beyond which the hub is told of no more that `imports` lists, and they are counted. Answers,
+ * acknowledgements and flow control have limits of their own and still are told: JetStream must not stand still for it. 1 KiB each.
+ */
 const ADVERTS_MAX = 16_384;
+/** Once some were too many, the others are counted again when no more than this are left. */
+const ROOM_AGAIN = ADVERTS_MAX * (3 / 4);
 
 interface Advert {
   readonly subject: string;
@@ -22,6 +27,8 @@ export class Adverts {
   readonly #adverts = new Map<string, Advert>();
   readonly #dirty = new Set<Advert>();
   readonly #later: () => void;
+  /** Some are not counted in: until all are counted anew no other is taken, or what ends could be taken for another. */
+  #isShort = false;
   #outbound: Outbound | undefined;
 
   /** `later` is called when there is something to say: `flush` says it. */
@@ -38,10 +45,17 @@ export class Adverts {
     this.#outbound = undefined;
     this.#adverts.clear();
     this.#dirty.clear();
+    this.#isShort = false;
+  }
+
+  /** Some were too many, and there is room for them now: call `recount`. */
+  get hasRoomAgain(): boolean {
+    return this.#isShort && this.#adverts.size <= ROOM_AGAIN;
   }
 
   /** Everything is to be wanted anew: the hub is told of the difference. */
   recount(): void {
+    this.#isShort = false;
     for (const advert of this.#adverts.values()) {
       advert.count = 0;
       this.#changed(advert);
@@ -56,21 +70,24 @@ export class Adverts {
     );
   }
 
-  /** One more subscription wants `subject`. False where there are too many: do not `drop` it then. */
-  want(subject: string, queue?: string): boolean {
+  /** One more subscription wants `subject`. */
+  want(subject: string, queue?: string): void {
+    this.#want(keyOf(subject, queue), { subject, queue, count: 0, toldWeight: 0 });
+  }
+
+  /** The same for what `imports` lists, of which there may be too many: then it is counted as ignored. */
+  wantListed(subject: string, queue?: string): void {
     const key = keyOf(subject, queue);
-    let advert = this.#adverts.get(key);
-    if (advert === undefined) {
-      if (this.#adverts.size >= ADVERTS_MAX) {
-        this.ignored++;
-        return false;
-      }
-      advert = { subject, queue, count: 0, toldWeight: 0 };
-      this.#adverts.set(key, advert);
-    }
+    this.#isShort ||= this.#adverts.size >= ADVERTS_MAX && !this.#adverts.has(key);
+    if (this.#isShort && !this.#adverts.has(key)) this.ignored++;
+    else this.#want(key, { subject, queue, count: 0, toldWeight: 0 });
+  }
+
+  #want(key: string, fresh: Advert): void {
+    const advert = this.#adverts.get(key) ?? fresh;
+    if (advert === fresh) this.#adverts.set(key, advert);
     advert.count++;
     this.#changed(advert);
-    return true;
   }
 
   /** One subscription less wants it. */

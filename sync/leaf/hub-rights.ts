@@ -66,6 +66,15 @@ export class HubRights {
   }
 }
 
+/** Those of `filters` of which the lists of an INFO let nothing pass. */
+export function shutOut(rights: SubjectRights | undefined, filters: readonly string[]): string[] {
+  const { allow, deny = [] } = rights ?? {};
+  return filters.filter((filter) => {
+    const parts = allow === undefined ? [filter] : common(filter, allow);
+    return parts.every((part) => deny.some((each) => covers(each, part)));
+  });
+}
+
 /** An entry may name a queue group behind its subject; what only that group may do is not given to others. */
 function common(filter: string, allow: readonly string[]): readonly string[] {
   const found = new Set<string>();

@@ -60,7 +60,12 @@ export async function dialLeaf(options: LeafDialOptions, clock: Clock): Promise<
   });
   const attempt = { tcp, failed: failed.promise, fail: failed.reject };
   tcp.on('error', failed.reject);
-  tcp.on('close', () => failed.reject(new Error('the server closed the connection')));
+  tcp.on('close', () => {
+    // A server that waits for TLS says nothing, and hangs up before our time is over.
+    const isSilent = tcp.bytesRead === 0 && !options.handshakeFirst;
+    const when = isSilent ? ' before its first word' : '';
+    failed.reject(new Error(`the server closed the connection${when}`));
+  });
   const abort = (): void => failed.reject(new Error('stopped'));
   signal.addEventListener('abort', abort, { once: true });
   const cancel = clock.after(timeoutMs, () => failed.reject(new Error('no answer in time')));

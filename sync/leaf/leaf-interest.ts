@@ -61,6 +61,7 @@ export class LeafInterest {
   #outbound: Outbound | undefined;
   #options: InterestOptions = { jetstream: false };
   #hasComplained = false;
+  #terms: HubTerms | undefined;
 
   constructor(config: BoundaryConfig, { broker, clock, log, ownsConsumer }: InterestParts) {
     this.#clock = clock;
@@ -178,7 +179,9 @@ export class LeafInterest {
     this.#rights.forgive();
   }
 
-  #take({ mayImport, mayExport, payloadBytesMax }: HubTerms): void {
+  #take(terms: HubTerms): void {
+    const { mayImport, mayExport, payloadBytesMax } = terms;
+    this.#terms = terms;
     this.#rights.replace(mayImport, mayExport);
     this.#outgoing.messageBytesMax = payloadBytesMax > 0 ? payloadBytesMax : undefined;
     this.#local.connected(this.#options, this.#inboxes);
@@ -188,6 +191,7 @@ export class LeafInterest {
   #tell(): void {
     this.#adverts.flush();
     if (this.#adverts.ignored > 0) this.#complain();
+    if (this.#adverts.hasRoomAgain && this.#terms !== undefined) this.changed(this.#terms);
   }
 
   #complain(): void {

@@ -18,6 +18,7 @@ import { Hello } from './hello.ts';
 import { LeafAddresses, type LeafAddress } from './leaf-addresses.ts';
 import { dialLeaf, type LeafLine } from './leaf-dial.ts';
 import { asLeafError, LeafError, leafError, systemAccount } from './leaf-error.ts';
+import { shutOut } from './hub-rights.ts';
 import { isAllowed, type LeafInfo } from './leaf-info.ts';
 import { LeafLog } from './leaf-log.ts';
 import { LeafInterest } from './leaf-interest.ts';
@@ -256,6 +257,11 @@ export class LeafLink {
     this.#terms = terms;
     this.#troubles.forgiven();
     this.#interest.forgive();
+    const { domain, exports, imports } = this.#config.boundary;
+    // Who is let send flow control has mirrors of the hub's streams; he may be meant to be reached by nobody.
+    const mirrors = mayExport?.allow !== undefined && shutOut(mayExport, ['$JS.FC.>']).length === 0;
+    const api = domain === undefined || mirrors ? [] : [`$JS.${domain}.API.>`];
+    this.#log.shutOut(shutOut(mayExport, exports), shutOut(mayImport, [...api, ...imports]));
   }
 
   /** Says hello, where the hub lets us and the domain is ours. */

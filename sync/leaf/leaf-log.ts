@@ -64,6 +64,19 @@ export class LeafLog {
     );
   }
 
+  /** Filters of [leaf] of which the permissions at the hub let nothing cross, which nobody would notice otherwise. */
+  shutOut(send: readonly string[], get: readonly string[]): void {
+    if (send.length + get.length === 0) return;
+    const hint =
+      'at the hub let the user of this gateway publish what is in `send` and subscribe to what is in `get`, or take it out of [leaf]';
+    this.#guard.run('rights', (times) =>
+      this.#log.warn(
+        { send, get, times, hint },
+        'the hub has no permission for subjects of [leaf]: nothing of them crosses',
+      ),
+    );
+  }
+
   /** The hub goes on with us. */
   complained({ kind, message: error, hint }: LeafError): void {
     this.#guard.run(`complaint ${kind}`, (times) => {

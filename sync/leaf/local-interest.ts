@@ -90,7 +90,8 @@ export class LocalInterest implements SubscriptionWatcher {
   /** See SubscriptionWatcher. */
   began(filter: string, queue: string | undefined, subscriber: Subscriber): void {
     if (subscriber instanceof HubSubscriber) return;
-    for (const part of this.#boundary.entering(filter)) this.#want(part, queue);
+    for (const part of this.#boundary.entering(filter))
+      for (const permitted of this.#rights.narrow(part)) this.#adverts.wantListed(permitted, queue);
     if (isMirror(subscriber)) {
       this.#mirrors.insert(filter, filter);
       this.#want(filter);

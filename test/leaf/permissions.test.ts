@@ -60,6 +60,8 @@ test.concurrent(
     expect(got.length).toBeGreaterThan(20);
     expect(got.filter(({ subject }) => subject !== 'evt.open.a')).toEqual([]);
     expect(others).toEqual([]);
+    const said = rig.gateway.complaints.filter((line) => line.includes('nothing of them crosses'));
+    expect(said).toEqual([expect.stringContaining('"send":["other.>"],"get":[]')]);
   },
   TEST_MS,
 );

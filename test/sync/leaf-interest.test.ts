@@ -446,3 +446,27 @@ test('what is gathered when the connection ends does not leave on the next one',
   expect(ends.heard()).toEqual(['LS+ $JS.gw.API.>']);
   expect(first.frames).toEqual([]);
 });
+
+test('programs that listen to too many subjects take no answer from others, and what is over is told when there is room', () => {
+  const ends = new LeafEnds({ exports: ['ask.>'], imports: ['in.>'] }).connect();
+  ends.wants('ask.>');
+  const many = Array.from({ length: 17_000 }, (_, i) => ends.listen(`in.${i}`));
+  const last = ends.listen('in.last');
+  ends.heard();
+  expect(ends.interest.counters.ignoredInterests).toBeGreaterThan(0);
+  ends.listen('_INBOX.asker.*');
+  ends.publish('ask.it', '_INBOX.asker.1');
+  expect(ends.heard()).toContain('LS+ _INBOX.asker.*');
+  for (const { end } of many.slice(0, 100)) end();
+  ends.heard();
+  const again = ends.listen('in.last');
+  ends.heard();
+  last.end();
+  expect(ends.heard()).not.toContain('LS- in.last');
+  for (const { end } of many.slice(100, 8000)) end();
+  const heard = [...ends.heard(), ...ends.heard()];
+  expect(heard).toContain('LS+ in.16999');
+  expect(heard.filter((line) => line.endsWith(' in.last'))).toEqual(['LS+ in.last']);
+  again.end();
+  expect(ends.heard()).toEqual(['LS- in.last']);
+});

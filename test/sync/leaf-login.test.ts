@@ -215,6 +215,15 @@ describe('TLS', () => {
     expect(line.hint).toContain('handshake_first = true in [leaf.tls]');
   });
 
+  test('the same, where the hub is the first to lose patience', async () => {
+    const hub = await stub((socket) => void socket.destroy());
+    newLink({ urls: [hub.url], tls: { caFile } });
+    const line = await refusal();
+    expect(line).toMatchObject({ kind: 'network' });
+    expect(line.error).toContain('closed the connection before its first word');
+    expect(line.hint).toContain('handshake_first = true in [leaf.tls]');
+  });
+
   test('that does not begin before the first word, though it was configured here', async () => {
     const hub = await startHub({ leafnodes: server() });
     newLink({ urls: [`localhost:${hub.port}`], tls: { caFile, handshakeFirst: true } });

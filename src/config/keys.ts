@@ -231,8 +231,8 @@ const leaf = table({
     handshake_first: preset(boolean, false),
   }),
   domain: optional(domain),
-  exports: optional(listOf(exportSubject, 'subjects')),
-  imports: optional(listOf(importSubject, 'subjects')),
+  exports: optional(listOf(exportSubject, 'subjects', 0)),
+  imports: optional(listOf(importSubject, 'subjects', 0)),
   keep_alive: preset(duration('100ms', '1h'), '15s'),
   reconnect_max: preset(duration('10ms', '1h'), '15s'),
 });

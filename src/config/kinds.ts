@@ -166,8 +166,8 @@ export function size(min: string, max: string): Kind<number> {
   );
 }
 
-/** One value of `kind`, or several: at least one. */
-export function listOf<T>(kind: Kind<T>, several: string): Kind<readonly T[]> {
+/** Several values of `kind`: at least `least`. */
+export function listOf<T>(kind: Kind<T>, several: string, least = 1): Kind<readonly T[]> {
   const expected = `a list of ${several}`;
   return {
     shape: 'list',
@@ -178,8 +178,8 @@ export function listOf<T>(kind: Kind<T>, several: string): Kind<readonly T[]> {
         return refuse(node, path, context, expected, hint);
       }
       const { items } = node.content;
-      if (items.length === 0 || items.length > LIST_ITEMS_MAX)
-        return refuse(node, path, context, `${expected}, 1 to ${LIST_ITEMS_MAX} of them`);
+      if (items.length < least || items.length > LIST_ITEMS_MAX)
+        return refuse(node, path, context, `${expected}, ${least} to ${LIST_ITEMS_MAX} of them`);
       const values: T[] = [];
       for (const [i, item] of items.entries()) {
         const itemPath = `${path}[${i + 1}]`;

@@ -38,7 +38,7 @@ const OWN_API =
 
 /** A JetStream domain: one token. */
 export const domain: Kind<string> = text(
-  'a JetStream domain: letters, digits, "-" and "_", as the name of this gateway',
+  `a JetStream domain: letters, digits, "-" and "_", at most ${DOMAIN_CHARS_MAX}, as the name of this gateway`,
   (found) => {
     if (RESERVED_DOMAINS.includes(found))
       return new Refusal(`"$JS.${found}." has a meaning of its own in JetStream`);
@@ -54,7 +54,7 @@ export const exportSubject: Kind<string> = text(
 
 /** What comes from the hub. */
 export const importSubject: Kind<string> = text('a subject such as "commands.plant1.>"', (found) =>
-  crossing(found, () => 'the hub reaches JetStream of this gateway with `domain`', NEVER_IN),
+  crossing(found, () => OWN_API, NEVER_IN),
 );
 
 /** `found`, or why it is none; `ofJetStream` judges the tokens of what begins with `$JS`. */

@@ -29,6 +29,7 @@ test('a url alone is a link over which nothing crosses', () => {
   });
   expect(config.domain).toBe('plant1');
   expect(config.kvMirrors).toEqual([]);
+  expect(load('url = "hub.example.com"\nexports = []\nimports = []').leaf).toEqual(config.leaf);
 });
 
 test('every key of the link can be set', () => {

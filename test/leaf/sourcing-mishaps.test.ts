@@ -3,6 +3,7 @@
 // the forms of a source that an operator may choose.
 
 import { cpSync, rmSync } from 'node:fs';
+import { headers } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
 import { oldNatsServer } from '../support/old-nats-server.ts';
 import { until } from '../support/until.ts';
@@ -68,7 +69,7 @@ async function logged(rig: LeafRig, text: string): Promise<void> {
 const LIM = { name: 'LIM', subjects: ['lim.>'], storage: 'file' };
 const WQ = { ...LIM, retention: 'workqueue' };
 
-test.each(HUBS)(
+test.concurrent.each(HUBS)(
   'an image of the disk is put back: what is stored from then on reaches a hub of %s nevertheless',
   async (_name, options) => {
     await using rig = await LeafRig.start(options());
@@ -110,7 +111,7 @@ test.each(HUBS)(
   TEST_MS,
 );
 
-test.each(HUBS)(
+test.concurrent.each(HUBS)(
   'the data directory is replaced: a hub of %s has all that comes from then on',
   async (_name, options) => {
     await using rig = await LeafRig.start(options());
@@ -133,7 +134,7 @@ test.each(HUBS)(
   TEST_MS,
 );
 
-test(
+test.concurrent(
   'limits take messages before the hub has them: it goes on behind them, and the log says which are missing',
   async () => {
     await using rig = await LeafRig.start();
@@ -153,7 +154,7 @@ test(
   TEST_MS,
 );
 
-test(
+test.concurrent(
   'a message larger than the hub takes is passed over, with a word in the log, and nothing behind it waits',
   async () => {
     await using rig = await LeafRig.start({ hub: 'max_payload: 10000' });
@@ -172,7 +173,7 @@ test(
   TEST_MS,
 );
 
-test.each(HUBS)(
+test.concurrent.each(HUBS)(
   'a full stream of a hub of %s takes nothing: a work-queue keeps it until there is room',
   async (_name, options) => {
     await using rig = await LeafRig.start(options());
@@ -193,7 +194,7 @@ test.each(HUBS)(
   TEST_MS,
 );
 
-test(
+test.concurrent(
   'filters, transforms, a start of its own and a deliver prefix: the hub gets what it asks for',
   async () => {
     await using rig = await LeafRig.start();
@@ -225,7 +226,7 @@ test(
   TEST_MS,
 );
 
-test(
+test.concurrent(
   'a hub reads with a consumer that its operator has made, and a work-queue drops what the hub has stored',
   async () => {
     await using rig = await LeafRig.start({ servers: 3 });
@@ -248,6 +249,31 @@ test(
     await has(rig, 'S', 300);
     await until('nothing is left', async () => (await rig.local.state('LIM'))?.messages === 0);
     expect(await dataOf(rig, 'S')).toEqual(numbers(1, 300));
+  },
+  TEST_MS,
+);
+
+test.each(HUBS)(
+  'what a publisher expected of the stream here does not keep its message out of a mirror of %s, nor move the numbers',
+  async (_name, options) => {
+    await using rig = await LeafRig.start(options());
+    await rig.local.create(LIM);
+    await rig.hub.create({ name: 'M', storage: 'file', mirror: fromGateway('LIM') });
+    await publish(rig, 'lim.a', 1, 1);
+    const said = ['Stream: LIM', 'Last-Sequence: 2', 'Last-Subject-Sequence: 3'];
+    for (const [i, line] of said.entries()) {
+      const [name = '', value = ''] = line.split(': ');
+      const own = headers();
+      own.set(`Nats-Expected-${name}`, value);
+      if (i === 1) own.set('Machine', 'press');
+      await rig.local.nc.request('lim.a', String(i + 2), { timeout: 20_000, headers: own });
+    }
+    await publish(rig, 'lim.a', 5, 6);
+    await has(rig, 'M', 6);
+    expect(await dataOf(rig, 'M')).toEqual(numbers(1, 6));
+    const mirrored = await rig.hub.readAll('M');
+    expect(mirrored.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(mirrored[2]?.headers).toContainEqual(['Machine', ['press']]);
   },
   TEST_MS,
 );

@@ -37,6 +37,9 @@ export interface InterestOptions {
   readonly jetstream: boolean;
 }
 
+/** Consumers of which the hub is told before those that are gone are looked for. */
+const SWEEP_CONSUMERS = 32;
+
 export interface InterestCounters {
   readonly deniedOutMsgs: number;
   readonly deniedInMsgs: number;
@@ -57,6 +60,8 @@ export class LeafInterest {
   readonly #outgoing: Outgoing;
   readonly #incoming: Incoming;
   readonly #counters = { deniedOutMsgs: 0, oversizeMsgs: 0 };
+  readonly #isThere: ((stream: string, consumer: string) => boolean) | undefined;
+  #sweepAt = SWEEP_CONSUMERS;
   #frames: FrameGatherer | undefined;
   #outbound: Outbound | undefined;
   #options: InterestOptions = { jetstream: false };
@@ -66,6 +71,7 @@ export class LeafInterest {
   constructor(config: BoundaryConfig, { broker, clock, log, ownsConsumer }: InterestParts) {
     this.#clock = clock;
     this.#log = log;
+    this.#isThere = ownsConsumer;
     const boundary = new Boundary(config);
     this.#adverts = new Adverts(() => clock.soon(() => this.#tell()));
     this.#inboxes = new ReplyInboxes(broker, this.#adverts, this.#rights, clock);
@@ -75,7 +81,7 @@ export class LeafInterest {
       isMirrored: (reply: string) => this.#local.isMirrored(reply),
       open: (reply: string) => this.#inboxes.open(reply),
       expect: (subject: string) => this.#inboxes.expect(subject),
-      openConsumer: (reply: string) => this.#inboxes.openConsumer(reply),
+      openConsumer: (reply: string) => this.#openConsumer(reply),
       isGranted: (subject: string) => this.#grants.has(subject),
       onWire: (subject: string) => this.#grants.onWire(subject),
     };
@@ -90,6 +96,19 @@ export class LeafInterest {
       origin: this,
       ownsConsumer: ownsConsumer ?? ((): boolean => false),
     });
+  }
+
+  #openConsumer(reply: string): void {
+    // First of all: the one that speaks now is there.
+    if (this.#inboxes.consumers >= this.#sweepAt) this.#sweep();
+    this.#inboxes.openConsumer(reply);
+  }
+
+  /** Lets go of consumers that are gone, each time there are twice as many as were left, and before a new connection. */
+  #sweep(): void {
+    if (this.#isThere === undefined) return;
+    this.#inboxes.forgetConsumers(this.#isThere);
+    this.#sweepAt = Math.max(SWEEP_CONSUMERS, 2 * this.#inboxes.consumers);
   }
 
   get counters(): InterestCounters {
@@ -121,6 +140,7 @@ export class LeafInterest {
   /** The hub has let us in. */
   open(outbound: Outbound, hub: HubTerms, options: InterestOptions): void {
     this.close();
+    this.#sweep();
     this.#options = options;
     this.#outbound = outbound;
     this.#frames = new FrameGatherer(outbound, this.#clock, () => this.#adverts.flush());

@@ -9,7 +9,7 @@ import type { Broker, SubscriptionView } from '../../src/broker.ts';
 import type { Clock } from '../../src/clock.ts';
 import { Sublist } from '../../src/sublist.ts';
 import type { Adverts } from './adverts.ts';
-import { consumerFilter, consumerOf } from './consumer-subjects.ts';
+import { consumerFilter, consumerNames, consumerOf } from './consumer-subjects.ts';
 import type { HubRights } from './hub-rights.ts';
 import { Recent } from './recent.ts';
 import { HubSubscriber } from './remote-interest.ts';
@@ -91,6 +91,11 @@ export class ReplyInboxes {
     return askers.length > 0;
   }
 
+  /** Acknowledgements and flow control of consumers, each counted, that may come in. */
+  get consumers(): number {
+    return this.#consumers.size;
+  }
+
   /** Lets the hub acknowledge to the consumer of `reply`, or answer its flow control. */
   openConsumer(reply: string): void {
     const begin = consumerOf(reply);
@@ -106,6 +111,16 @@ export class ReplyInboxes {
     }
     this.#consumers.add(begin);
     this.#admit({ filter: consumerFilter(begin), queue: undefined });
+  }
+
+  /** Forgets consumers that are gone: a hub that sources makes a new one after each outage. */
+  forgetConsumers(isThere: (stream: string, consumer: string) => boolean): void {
+    for (const begin of this.#consumers) {
+      const names = consumerNames(`${begin}x`);
+      if (names === undefined || isThere(names.stream, names.consumer)) continue;
+      this.#consumers.delete(begin);
+      this.#withdraw({ filter: consumerFilter(begin), queue: undefined });
+    }
   }
 
   /** As `open`, for a subject on which data is to come: who asks for it may begin to listen when he has his answer. */

@@ -416,6 +416,7 @@ test('after a lost connection nothing of the old one is left, and everything of 
   const gone = ends.listen('_INBOX.gone.*');
   ends.publish('ask.a', '_INBOX.abc.1');
   ends.publish('ask.a', '_INBOX.gone.1');
+  ends.consumers.add('S c');
   ends.broker.deliverTo('$JS.S.abc', made('a', '$JS.ACK.S.c.1.7.1.99.0'));
   ends.heard();
   ends.interest.close();

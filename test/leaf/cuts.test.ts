@@ -10,7 +10,7 @@ import { LeafRig, type LeafRigOptions } from './rig.ts';
 
 const CUTS = 50;
 const CUT_MS_MAX = 200;
-const TEST_MS = 300_000;
+const TEST_MS = 480_000;
 
 async function suffer(rig: LeafRig, plant: Plant, cuts: number): Promise<void> {
   const random = seededRandom(7);

@@ -37,6 +37,8 @@ interface Line {
 
 const NAMES = { limits: 'LIM', interest: 'INT', workqueue: 'WQ' } as const;
 
+const EMPTY_MS = 180_000;
+
 export class Plant {
   readonly rig: LeafRig;
   readonly lines: readonly Line[];
@@ -175,6 +177,8 @@ export class Plant {
         await until(
           `${stream} to be empty`,
           async () => (await local.state(stream))?.messages === 0,
+          // A hub before 2.12 asks again when it likes: two and a half minutes at most.
+          EMPTY_MS,
         ).catch((error: unknown) => void findings.push(String(error)));
     }
     return findings;

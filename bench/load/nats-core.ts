@@ -14,12 +14,14 @@ export interface NatsCoreOptions {
   /** Messages, or requests. */
   readonly count: number;
   readonly dataBytes: number;
+  /** Messages that may be on their way. */
+  readonly window?: number;
 }
 
 const HELLO =
   'CONNECT {"verbose":false,"pedantic":false,"headers":true,"lang":"bench"}\r\nPING\r\n';
 const PONG = 'PONG\r\n';
-/** Messages that may be on their way: no subscriber must become a slow one. */
+/** Messages that may be on their way by default: no subscriber must become a slow one. */
 const WINDOW = 20_000;
 const BATCH = 500;
 
@@ -38,7 +40,7 @@ async function client(port: number, first = ''): Promise<Socket> {
 }
 
 async function fanOut(wanted: NatsCoreOptions): Promise<object> {
-  const { port, publishPort = port, subscribers, count, dataBytes } = wanted;
+  const { port, publishPort = port, subscribers, count, dataBytes, window = WINDOW } = wanted;
   const frameBytes = `MSG bench.a 1 ${dataBytes}\r\n`.length + dataBytes + 2;
   const received = Array.from({ length: subscribers }, () => 0);
   let wake = (): void => undefined;
@@ -57,7 +59,7 @@ async function fanOut(wanted: NatsCoreOptions): Promise<object> {
   const batch = `PUB bench.a ${dataBytes}\r\n${'x'.repeat(dataBytes)}\r\n`.repeat(BATCH);
   const startedMs = performance.now();
   for (let sent = 0; sent < count; sent += BATCH) {
-    while (sent - Math.min(...received) / frameBytes > WINDOW)
+    while (sent - Math.min(...received) / frameBytes > window)
       await new Promise<void>((r) => (wake = r));
     if (!publisher.write(batch, 'latin1')) await once(publisher, 'drain');
   }

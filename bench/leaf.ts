@@ -14,8 +14,8 @@ import { inRounds } from './rounds.ts';
 
 const ROUNDS = 3;
 const COUNT = Number(process.env['BENCH_COUNT'] ?? 500_000);
-/** Some 20 s each: TCP brings a thousand messages a second over such a line. */
-const LOSSY_COUNT = Number(process.env['BENCH_LOSSY_COUNT'] ?? 20_000);
+/** Some seconds each, where TCP is told to live with loss (BBR). */
+const LOSSY_COUNT = Number(process.env['BENCH_LOSSY_COUNT'] ?? 200_000);
 const LOSSY: Way = { delayMs: 50, lossPercent: 1 };
 const CORE_COUNT = 500_000;
 /** On their way at once: a leaf of ours holds 2 MiB of messages that a slow link has not taken, and drops what comes then. */

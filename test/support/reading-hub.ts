@@ -129,7 +129,10 @@ export class ReadingHub {
     this.#identity = headerValue(headers, 'Nats-Stream-Identity');
     if (answer.error !== undefined) return;
     this.#consumer = answer.name ?? '';
-    this.sseq = Math.max(this.sseq, answer.delivered?.stream_seq ?? 0);
+    const { stream_seq: delivered = 0 } = answer.delivered ?? {};
+    // Up to nats-server 2.12 it is taken for one less than what is stored.
+    if (!this.#isOld) this.sseq = Math.max(this.sseq, delivered);
+    else if (this.sseq !== delivered) this.sseq = delivered + 1;
     this.dseq = 0;
     this.mustAsk = false;
     this.listen(this.#deliverTo);

@@ -35,6 +35,7 @@ import {
   isOfReader,
   isSource,
   keepAhead,
+  knownToSource,
 } from './source-requests.ts';
 
 /** As many as one answer has. */
@@ -193,10 +194,17 @@ class ConsumerApi {
     if (fromSeq !== undefined && fromSeq < firstSeq)
       this.#view.sourcing.askedTooLate(stream.name, made.config.name, fromSeq, firstSeq - 1);
     const shown = await this.#shown(made);
-    // A hub before 2.14 does not know the word for how it acknowledges, and would not read the answer.
-    const config = { ...configToWire(made.config, this.#parts.version), ack_policy: 'none' };
-    const fields = made.config.asked?.oldHub === true ? { ...shown, config } : shown;
-    return new AnswerWithHeaders(fields, identityHeader(stream));
+    const fields = isStable ? {} : this.#forOldHub(made, given);
+    return new AnswerWithHeaders({ ...shown, ...fields }, identityHeader(stream));
+  }
+
+  /** What hubs before 2.14 are told otherwise. */
+  #forOldHub({ config: made }: ApiConsumer, given: WireConsumer): object {
+    // They do not know the word for how one acknowledges, and would not read the answer.
+    const config = { ...configToWire(made, this.#parts.version), ack_policy: 'none' };
+    const stream_seq = knownToSource(given);
+    if (stream_seq === undefined) return { config };
+    return { config, delivered: { consumer_seq: 0, stream_seq } };
   }
 
   // --- read ---

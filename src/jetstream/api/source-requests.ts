@@ -21,6 +21,9 @@ export const SOURCE_ACK_PENDING_MAX = 20_000;
 /** Names that stay the same for one stream of one hub. */
 const STABLE_NAME = /^JS_(SRC|MIRROR)_/;
 
+/** Where a source listens; a mirror has an `M` there. */
+const SOURCE_SUBJECT = /\.S\.[^.]+$/;
+
 /** Whether another server asks, to read the stream into one of its own: clients ask for nothing `direct`. */
 export function isSource(wire: WireConsumer): boolean {
   return wire.direct && wire.deliver_subject !== '';
@@ -73,6 +76,16 @@ export function askedSeq({
   opt_start_seq: seq,
 }: WireConsumer): number | undefined {
   return policy === 'by_start_sequence' ? seq : undefined;
+}
+
+/**
+ * The last delivery as a hub before 2.14 has to read it; undefined where it has to read what is so. Up to 2.12 a source takes
+ * what comes behind it for what it has stored, unless it is what it has: if nothing came before it asks again, it would leave
+ * out a message. With this it has what it had. A mirror takes it as it is.
+ */
+export function knownToSource(wire: WireConsumer): number | undefined {
+  if (!SOURCE_SUBJECT.test(wire.deliver_subject)) return undefined;
+  return Math.max(0, (askedSeq(wire) ?? 0) - 2);
 }
 
 /** The hub asks for `seq`, which may lie beyond the end: then the numbering goes on behind what the hub has. */

@@ -9,6 +9,7 @@ import type { ConsumerRecord } from './consumer-record.ts';
 import type { ConsumerHead } from './consumer-rows.ts';
 import type { Consumer } from './consumer.ts';
 import type { DeliveryTurns } from './delivery-turns.ts';
+import type { OldHubs } from './old-hubs.ts';
 import type { SourcingLedger } from './sourcing-ledger.ts';
 import type { Outlet, OutletHost } from './types.ts';
 
@@ -21,6 +22,8 @@ export interface ConsumerDeps {
   /** Calls back when everything that was written up to now is on the disk. */
   readonly whenDurable: (done: () => void) => void;
   readonly openOutlet: (host: OutletHost, events: ConsumerEvents) => Outlet;
+  /** Those of the stream. */
+  readonly oldHubs: OldHubs;
   /** It was unused for too long. */
   readonly expired: (consumer: Consumer) => void;
 }

@@ -188,7 +188,12 @@ export class Consumer implements OutletHost {
 
   /** Another configuration, checked before; on the disk when it resolves. */
   reconfigure(config: ConsumerConfig): Promise<void> {
-    return this.#inTurn(() => this.#apply(config));
+    return this.amend(() => config);
+  }
+
+  /** The same, made of the one that it has when its turn comes. */
+  amend(change: (config: ConsumerConfig) => ConsumerConfig): Promise<void> {
+    return this.#inTurn(() => this.#apply(change(this.#config)));
   }
 
   #inTurn<T>(body: () => Promise<T>): Promise<T> {
@@ -283,6 +288,7 @@ export class Consumer implements OutletHost {
     this.#resumeSeq = undefined;
     this.#filter = new SubjectFilter(config.filterSubjects);
     this.outlet.reconfigure(config);
+    this.#inactivity.begin(this.#thresholdMs);
     const { floor } = this.progress;
     const asked = { fromSeq: floor.streamSeq + 1, toSeq: askedSeq ?? 0, max: config.maxAckPending };
     const waiting = await unconfirmed(this.#stream, this.#filter, asked, this.#deps.clock);
@@ -295,7 +301,7 @@ export class Consumer implements OutletHost {
 
   /** Delivers nothing until that wall-clock time; undefined ends a pause. On the disk when it resolves. */
   pause(untilMs: number | undefined): Promise<void> {
-    return this.#inTurn(() => this.#apply({ ...this.#config, pauseUntilMs: untilMs }));
+    return this.amend((config) => ({ ...config, pauseUntilMs: untilMs }));
   }
 
   get pauseRemainingMs(): number {
@@ -328,6 +334,10 @@ export class Consumer implements OutletHost {
 
   get inUse(): boolean {
     return this.isPull ? this.outlet.waiting > 0 : this.outlet.bound;
+  }
+
+  get isKept(): boolean {
+    return this.#deps.oldHubs.keeps(this);
   }
 
   get lastDueMs(): number | undefined {
@@ -392,7 +402,9 @@ export class Consumer implements OutletHost {
 
   /** See OutletHost. */
   confirmed(seq: number): void {
-    if (!this.#isClosed) this.#acks.confirmed(seq);
+    if (this.#isClosed) return;
+    this.#acks.confirmed(seq);
+    this.#deps.oldHubs.confirmed(this);
   }
 
   released(seq: number): void {
@@ -436,6 +448,12 @@ export class Consumer implements OutletHost {
   }
 
   used(): void {
+    this.#inactivity.used();
+    this.#deps.oldHubs.moved(this);
+  }
+
+  /** Its inactive threshold begins anew. */
+  waitAnew(): void {
     this.#inactivity.used();
   }
 

@@ -27,6 +27,7 @@ import { Consumer } from './consumer.ts';
 import type { ConsumerStream } from './consumer-stream.ts';
 import { DeliveryTurns } from './delivery-turns.ts';
 import { HUB_CONSUMER } from './info.ts';
+import { OldHubs } from './old-hubs.ts';
 import { openOutlet } from './outlets.ts';
 import { restore, restoredState } from './restore.ts';
 import { SourcingLedger } from './sourcing-ledger.ts';
@@ -57,6 +58,7 @@ export class StreamConsumers {
   readonly #parts: ConsumerCollaborators;
   readonly #deps: ConsumerDeps;
   readonly #consumers = new Map<string, Consumer>();
+  readonly #oldHubs: OldHubs;
   /** Those that are being made, changed or deleted, by name. */
   readonly #busy = new Map<string, Promise<unknown>>();
   readonly #room: ConsumerRoom;
@@ -78,6 +80,7 @@ export class StreamConsumers {
     this.#parts = parts;
     const { broker, clock, log, store } = parts;
     this.#room = parts.room ?? new ConsumerRoom();
+    this.#oldHubs = new OldHubs(this.#consumers, log);
     this.#deps = {
       broker,
       clock,
@@ -86,6 +89,7 @@ export class StreamConsumers {
       sourcing: parts.sourcing ?? new SourcingLedger(log, clock),
       whenDurable: (done) => store.whenDurable((error) => error === null && done()),
       openOutlet: (host, events) => openOutlet(host, { broker, clock, events }),
+      oldHubs: this.#oldHubs,
       expired: (consumer) => void this.#expire(consumer),
     };
   }
@@ -197,41 +201,27 @@ export class StreamConsumers {
    * `create` does.
    */
   async source(config: ConsumerConfig, askedSeq: number | undefined): Promise<Consumer> {
-    const name = config.asked?.oldHub === true ? this.#placeOf(config, askedSeq) : config.name;
-    return await this.#alone(name, async () => {
-      const existing = this.#consumers.get(name);
-      if (existing === undefined) return await this.#createOrChange(config, '');
-      if (existing.config.ackPolicy !== 'flow_control')
-        throw new ApiError(400, 10013, 'consumer name already in use');
-      const { deliverPolicy, optStartSeq, optStartTimeMs } = existing.config;
-      const renewed = { ...config, name, deliverPolicy, optStartSeq, optStartTimeMs };
-      await existing.renew(renewed, askedSeq);
-      return existing;
-    });
+    const isInterest = this.#stream.config.retention === 'interest';
+    const wanted = this.#oldHubs.placed(config, askedSeq, isInterest);
+    const isNew = !this.#consumers.has(wanted.name);
+    const made = await this.#alone(wanted.name, () => this.#source(wanted, askedSeq));
+    if (!isNew) return made;
+    const { doubted, spare } = this.#oldHubs.formersOf(made, askedSeq);
+    await Promise.all([
+      ...spare.map((former) => this.#expire(former)),
+      ...doubted.map((former) => this.#oldHubs.doubt(former)),
+    ]);
+    return made;
   }
 
-  /**
-   * An old hub gives no name by which it is known again. It has left the one that nobody listens to any more, has the same
-   * filters, and is acknowledged no further than the hub says it has everything; of several, the one that is nearest: so
-   * two streams of a hub that come back at the same time go on with their own, or with what is as good.
-   */
-  #placeOf(config: ConsumerConfig, askedSeq: number | undefined): string {
-    const filters = String(config.filterSubjects);
-    let nearest: Consumer | undefined;
-    for (const consumer of this.#consumers.values()) {
-      const { asked, filterSubjects } = consumer.config;
-      if (asked?.oldHub !== true || String(filterSubjects) !== filters || consumer.inUse) continue;
-      const { streamSeq } = consumer.progress.floor;
-      // One that begins at the start is new: on an interest stream another one's is not for it.
-      const fits = askedSeq === undefined ? !this.#isInterest : streamSeq < askedSeq;
-      const isNearer = nearest === undefined || streamSeq > nearest.progress.floor.streamSeq;
-      if (fits && isNearer) nearest = consumer;
-    }
-    return nearest?.name ?? config.name;
-  }
-
-  get #isInterest(): boolean {
-    return this.#stream.config.retention === 'interest';
+  async #source(config: ConsumerConfig, askedSeq: number | undefined): Promise<Consumer> {
+    const existing = this.#consumers.get(config.name);
+    if (existing === undefined) return await this.#createOrChange(config, '');
+    if (existing.config.ackPolicy !== 'flow_control')
+      throw new ApiError(400, 10013, 'consumer name already in use');
+    const { deliverPolicy, optStartSeq, optStartTimeMs } = existing.config;
+    await existing.renew({ ...config, deliverPolicy, optStartSeq, optStartTimeMs }, askedSeq);
+    return existing;
   }
 
   async #createOrChange(
@@ -371,7 +361,8 @@ export class StreamConsumers {
   }
 
   async #expire(consumer: Consumer): Promise<void> {
-    if (this.#consumers.get(consumer.name) !== consumer) return;
+    // One that is just asked for anew is in use.
+    if (this.#consumers.get(consumer.name) !== consumer || this.#busy.has(consumer.name)) return;
     try {
       await this.delete(consumer.name);
     } catch (error) {

@@ -12,6 +12,8 @@ export interface InactivityHost {
   readonly isPull: boolean;
   /** Somebody waits for messages at this moment. */
   readonly inUse: boolean;
+  /** It is needed even while nobody waits. */
+  readonly isKept: boolean;
   /** When the last ack is expected, in monotonic time. */
   readonly lastDueMs: number | undefined;
   expired(): void;
@@ -52,7 +54,7 @@ export class Inactivity {
   #look(): void {
     const thresholdMs = this.#thresholdMs ?? 0;
     const nowMs = this.#clock.monotonicMs();
-    if (this.#host.inUse) this.#usedMs = nowMs;
+    if (this.#host.inUse || this.#host.isKept) this.#usedMs = nowMs;
     let leftMs = this.#usedMs + thresholdMs - nowMs;
     // It may be at work on what it got: an ack may come that late.
     if (leftMs <= 0 && this.#host.isPull)

@@ -10,6 +10,7 @@
 import type { Broker } from '../../broker.ts';
 import type { Cancel, Clock } from '../../clock.ts';
 import { FlowAcks, type FlowAckHost } from './flow-acks.ts';
+import { isDoubted } from './old-hubs.ts';
 import { PushFlow } from './push-flow.ts';
 import { PushRate } from './push-rate.ts';
 import type { ConsumerConfig, Outlet, OutletHost, PushConfig, Target } from './types.ts';
@@ -251,8 +252,9 @@ export class PushOutlet implements Outlet {
       data: NOTHING,
     });
     // Once more where no answer has come: the question may be lost with a leader of the other side.
-    if (this.#flow !== undefined && this.#flowAcks !== undefined && this.#host.ackPending > 0)
-      this.#ask(this.#flow.ask());
+    const { ackPending, config } = this.#host;
+    if (this.#flow !== undefined && this.#flowAcks !== undefined)
+      if (ackPending > 0 || isDoubted(config)) this.#ask(this.#flow.ask());
   }
 }
 

@@ -68,6 +68,8 @@ export interface AskedConfig {
   readonly inactiveDefault?: boolean;
   /** A hub before 2.14 asked for it, under no name that it would use again. */
   readonly oldHub?: boolean;
+  /** That hub has stored something that came by it. */
+  readonly read?: boolean;
   /** A group of a consumer that does not push. */
   readonly deliverGroup?: string;
 }

@@ -8,7 +8,8 @@ import { FakeClock } from '../../../support/fake-clock.ts';
 test('a consumer that cannot be deleted is tried again, until it is closed', () => {
   const clock = new FakeClock();
   let tries = 0;
-  const host = { isPull: false, inUse: false, lastDueMs: undefined, expired: () => void tries++ };
+  const idle = { isPull: false, inUse: false, isKept: false, lastDueMs: undefined };
+  const host = { ...idle, expired: () => void tries++ };
   const inactivity = new Inactivity(host, clock);
   inactivity.begin(5_000);
   clock.advance(4_999);

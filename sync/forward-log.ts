@@ -46,6 +46,13 @@ export class ForwardLog {
     const level = this.#said.has('checked') ? 'debug' : 'info';
     this.#said.add('checked');
     this.#log[level]({ stream, hub_stream: hub.name, pending }, 'forwarding to the hub');
+    this.#once(hub.mayDiffer, 'replicas', () => {
+      const hint = `upgrade all servers of the hub to nats-server 2.10.27 or later; docs/hub.md says what may happen to ${hub.name}`;
+      this.#log.warn(
+        { stream, hint },
+        'the servers of the hub may come to hold different messages: what they acknowledged may be missing on one of them',
+      );
+    });
     this.#once(hub.removes && !hub.checkpoints, 'checkpoints', () => {
       const hint = `set allow_atomic and allow_msg_ttl on the hub stream ${hub.name}, and deny_delete = false`;
       this.#log.warn(

@@ -17,6 +17,7 @@ export interface StreamInfoAnswer {
     readonly max_bytes?: number;
     readonly max_msgs_per_subject?: number;
     readonly max_msg_size?: number;
+    readonly num_replicas?: number;
     readonly sealed?: boolean;
     readonly no_ack?: boolean;
     readonly deny_delete?: boolean;
@@ -37,6 +38,12 @@ export interface StreamInfoAnswer {
 const FILTER_FENCE = [2, 11] as const;
 const ATOMIC = [2, 12] as const;
 const BATCHED = [2, 14] as const;
+/**
+ * The first server that, back from a time without the others, drops what only its own log has before it goes on behind the new
+ * leader. An older one may keep it in the place of what the others acknowledged meanwhile, and is never told. By their
+ * sources; tried: 2.9.10 keeps it, 2.10.27 does not.
+ */
+const SAME_LOG = [2, 10, 23] as const;
 
 /**
  * Reads the description; `connected` is the version of the server that we are connected to. Throws a HubError where it
@@ -71,6 +78,8 @@ export function hubStream(answer: StreamInfoAnswer, connected: string): HubStrea
     atomic,
     batched: config.allow_batched === true && has(BATCHED),
     filterFence: has(FILTER_FENCE),
+    // Servers before 2.11 do not say who leads: the one beside us stands for all.
+    mayDiffer: (config.num_replicas ?? 1) > 1 && !isAtLeast(connected, SAME_LOG),
     sourced: (config.sources?.length ?? 0) > 0,
     removes:
       limit(config.max_age) ||
@@ -83,10 +92,14 @@ export function hubStream(answer: StreamInfoAnswer, connected: string): HubStrea
   };
 }
 
-/** Whether a version as nats-server writes it is at least `major.minor`. */
-export function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
-  const [ofMajor = 0, ofMinor = 0] = version.split('.').map(Number);
-  return ofMajor > major || (ofMajor === major && ofMinor >= minor);
+/** Whether a version as nats-server writes it is at least `major.minor.patch`; without a patch, any of `major.minor`. */
+export function isAtLeast(
+  version: string,
+  [major, minor, patch = 0]: readonly [major: number, minor: number, patch?: number],
+): boolean {
+  const [ofMajor = 0, ofMinor = 0, ofPatch = 0] = version.split('.').map((n) => parseInt(n, 10));
+  if (ofMajor !== major) return ofMajor > major;
+  return ofMinor === minor ? ofPatch >= patch : ofMinor > minor;
 }
 
 function unfitness(config: NonNullable<StreamInfoAnswer['config']>): HubStream['unfit'] {

@@ -18,6 +18,11 @@ export interface HubStream {
   readonly batched: boolean;
   /** Honours a fence that names a filter (nats-server 2.11): an older one holds the fence against the message's own subject. */
   readonly filterFence: boolean;
+  /**
+   * It has several replicas, on servers that may come to hold different messages (nats-server before 2.10.23): what was
+   * acknowledged may then be missing on one of them.
+   */
+  readonly mayDiffer: boolean;
   /** It has sources: others write into it, under any subject. */
   readonly sourced: boolean;
   /** Drops messages by itself: by age, by a limit with discard old, or because consumers had them. */

@@ -114,6 +114,7 @@ export class HubModel {
       atomic,
       batched,
       filterFence,
+      mayDiffer: false,
       sourced: false,
       removes: maxAgeMs > 0 || retention !== 'limits' || (discard === 'old' && maxMsgs > 0),
       consumed: retention !== 'limits',

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { pino } from 'pino';
 import { createHubStream } from '../../sync/hub-create.ts';
 import { HubError, isExplained, jetStreamError, localError } from '../../sync/hub-error.ts';
-import { covers, hubStream } from '../../sync/hub-stream.ts';
+import { covers, hubStream, type StreamInfoAnswer } from '../../sync/hub-stream.ts';
 
 const log = pino({ level: 'silent' });
 
@@ -32,6 +32,20 @@ test('a pattern covers a filter when every subject of the filter falls under it'
 
 test('an incomplete description is an answer to be asked for again', () => {
   expect(() => hubStream({}, '2.15.1')).toThrow(HubError);
+});
+
+test('several replicas may differ on servers before 2.10.23', () => {
+  const answer = (num_replicas?: number): StreamInfoAnswer => ({
+    created: '2026-01-01T00:00:00Z',
+    config: { name: 'EDGE', ...(num_replicas === undefined ? {} : { num_replicas }) },
+    state: { last_seq: 0 },
+  });
+  for (const version of ['2.9.10', '2.9.25', '2.10.0', '2.10.9', '2.10.22', '2.10.22-RC.1', ''])
+    expect(hubStream(answer(3), version).mayDiffer, version).toBe(true);
+  for (const version of ['2.10.23', '2.10.27', '2.10.27-RC.1', '2.11.0', '2.15.1', '3.0.0'])
+    expect(hubStream(answer(3), version).mayDiffer, version).toBe(false);
+  expect(hubStream(answer(2), '2.9.10').mayDiffer).toBe(true);
+  for (const one of [answer(1), answer()]) expect(hubStream(one, '2.9.10').mayDiffer).toBe(false);
 });
 
 describe('an error of the hub', () => {

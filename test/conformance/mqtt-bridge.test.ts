@@ -4,16 +4,11 @@
 import { jetstream } from '@nats-io/jetstream';
 import { connect as natsConnect } from '@nats-io/transport-node';
 import mqtt, { type MqttClient } from 'mqtt';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { ONE_STREAM, type AgentProcess } from '../support/agent-process.ts';
 import { Mosquitto } from '../support/mosquitto.ts';
 import { natsAgentProcess } from '../support/nats-agent-process.ts';
 import { until } from '../support/until.ts';
-
-let agent: AgentProcess;
-let natsPort: number;
-let mosquitto: Mosquitto;
-let clients: MqttClient[] = [];
 
 interface BridgeOptions {
   readonly version: 'mqttv31' | 'mqttv311' | 'mqttv50';
@@ -22,13 +17,25 @@ interface BridgeOptions {
   readonly topics: string;
 }
 
-async function bridge({ version, tryPrivate, topics }: BridgeOptions): Promise<void> {
-  const process = await natsAgentProcess({ config: ONE_STREAM });
-  agent = process.agent;
-  natsPort = process.port;
-  await agent.start();
-  mosquitto = await Mosquitto.start({
-    config: `max_queued_messages 100000
+/** An agent, a mosquitto that bridges into it, and clients of either. */
+class Bridge implements AsyncDisposable {
+  readonly agent: AgentProcess;
+  readonly mosquitto: Mosquitto;
+  readonly #natsPort: number;
+  readonly #clients: MqttClient[] = [];
+
+  private constructor(agent: AgentProcess, natsPort: number, mosquitto: Mosquitto) {
+    this.agent = agent;
+    this.#natsPort = natsPort;
+    this.mosquitto = mosquitto;
+  }
+
+  /** Resolves when the bridge has its connection, and its subscriptions at the agent where it has any. */
+  static async start({ version, tryPrivate, topics }: BridgeOptions): Promise<Bridge> {
+    const { agent, port } = await natsAgentProcess({ config: ONE_STREAM });
+    await agent.start();
+    const mosquitto = await Mosquitto.start({
+      config: `max_queued_messages 100000
 connection site
 address 127.0.0.1:${agent.mqttPort}
 bridge_protocol_version ${version}
@@ -39,26 +46,50 @@ try_private ${tryPrivate}
 restart_timeout 1
 keepalive_interval 5
 ${topics}`,
-  });
-  await bridged();
-}
+    });
+    const bridge = new Bridge(agent, port, mosquitto);
+    await until('the bridge', async () => {
+      const { body } = await agent.monitor('/varz');
+      return (body['mqtt'] as { connections?: number } | undefined)?.connections === 1;
+    });
+    return bridge;
+  }
 
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.endAsync(true);
-  await mosquitto[Symbol.asyncDispose]();
-  await agent.dispose();
-});
+  /** A client of the site, or of the agent. */
+  async client(where: 'site' | 'agent', clientId: string): Promise<MqttClient> {
+    const port = where === 'site' ? this.mosquitto.port : this.agent.mqttPort;
+    const made = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, {
+      clientId,
+      clean: false,
+      protocolVersion: 4,
+      reconnectPeriod: 50,
+    });
+    made.on('error', () => undefined);
+    this.#clients.push(made);
+    return made;
+  }
 
-async function client(port: number, clientId: string): Promise<MqttClient> {
-  const made = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, {
-    clientId,
-    clean: false,
-    protocolVersion: 4,
-    reconnectPeriod: 50,
-  });
-  made.on('error', () => undefined);
-  clients.push(made);
-  return made;
+  /** What the stream holds, in order; nothing while it has not `least` messages. */
+  async stored(least: number): Promise<string[]> {
+    const connection = await natsConnect({ servers: `127.0.0.1:${this.#natsPort}` });
+    try {
+      const consumer = await jetstream(connection).consumers.get('DATA');
+      const { num_pending: pending } = await consumer.info();
+      const found: string[] = [];
+      if (pending >= least)
+        for await (const message of await consumer.fetch({ max_messages: pending }))
+          found.push(message.string());
+      return found;
+    } finally {
+      await connection.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) await client.endAsync(true);
+    await this.mosquitto[Symbol.asyncDispose]();
+    await this.agent.dispose();
+  }
 }
 
 /** What `made` hears of `filter`, as "qos data". */
@@ -69,41 +100,17 @@ async function heard(made: MqttClient, filter: string): Promise<string[]> {
   return got;
 }
 
-/** Waits until the bridge has its connection, and its subscriptions at the agent where it has any. */
-async function bridged(): Promise<void> {
-  await until('the bridge', async () => {
-    const { body } = await agent.monitor('/varz');
-    return (body['mqtt'] as { connections?: number } | undefined)?.connections === 1;
-  });
-}
-
-/** What the stream holds, in order. */
-async function stored(): Promise<string[]> {
-  const connection = await natsConnect({ servers: `127.0.0.1:${natsPort}` });
-  try {
-    const consumer = await jetstream(connection).consumers.get('DATA');
-    const { num_pending: pending } = await consumer.info();
-    const found: string[] = [];
-    if (pending > 0)
-      for await (const message of await consumer.fetch({ max_messages: pending }))
-        found.push(message.string());
-    return found;
-  } finally {
-    await connection.close();
-  }
-}
-
 const WAYS = (['mqttv31', 'mqttv311', 'mqttv50'] as const).flatMap((version) =>
   [true, false].map((tryPrivate) => ({ version, tryPrivate })),
 );
 const OUT = 'topic # out 2 up/ data/up/';
 const IN = 'topic # in 2 down/ data/down/';
 
-test.each(WAYS)(
+test.concurrent.each(WAYS)(
   'a bridge of $version, try_private $tryPrivate, carries every QoS both ways',
   async (way) => {
-    await bridge({ ...way, topics: `${OUT}\n${IN}` });
-    const [site, cloud] = [await client(mosquitto.port, 'a'), await client(agent.mqttPort, 'b')];
+    await using bridge = await Bridge.start({ ...way, topics: `${OUT}\n${IN}` });
+    const [site, cloud] = [await bridge.client('site', 'a'), await bridge.client('agent', 'b')];
     const atSite = await heard(site, 'down/#');
     const atAgent = await heard(cloud, 'data/up/#');
     for (const qos of [0, 1, 2] as const) {
@@ -118,11 +125,14 @@ test.each(WAYS)(
   120_000,
 );
 
-test.each(WAYS)(
+test.concurrent.each(WAYS)(
   'a bridge of $version, try_private $tryPrivate, both ways on one topic, makes no loop',
   async (way) => {
-    await bridge({ ...way, topics: 'topic # both 2 shared/ data/shared/' });
-    const [site, cloud] = [await client(mosquitto.port, 'a'), await client(agent.mqttPort, 'b')];
+    await using bridge = await Bridge.start({
+      ...way,
+      topics: 'topic # both 2 shared/ data/shared/',
+    });
+    const [site, cloud] = [await bridge.client('site', 'a'), await bridge.client('agent', 'b')];
     const atSite = await heard(site, 'shared/#');
     const atAgent = await heard(cloud, 'data/shared/#');
     await site.publishAsync('shared/x', 'from site', { qos: 2 });
@@ -161,13 +171,18 @@ const UP_WAYS = [
   { version: 'mqttv50', qos: 2 },
 ] as const;
 
-test.each(UP_WAYS)(
+test.concurrent.each(UP_WAYS)(
   'up by a bridge of $version, QoS $qos, over a kill -9 of the agent and a restart of mosquitto: nothing is lost',
   async ({ version, qos }) => {
-    await bridge({ version, tryPrivate: true, topics: `topic # out ${qos} up/ data/up/` });
+    await using bridge = await Bridge.start({
+      version,
+      tryPrivate: true,
+      topics: `topic # out ${qos} up/ data/up/`,
+    });
+    const { agent, mosquitto } = bridge;
     const sent: string[] = [];
     for (const [round, victim] of ROUNDS.entries()) {
-      const site = await client(mosquitto.port, `feeder-${round}`);
+      const site = await bridge.client('site', `feeder-${round}`);
       let restarted: Promise<unknown> = Promise.resolve();
       for (let from = 0; from < COUNT; from += MOSQUITTO_TAKES) {
         const wave = Array.from({ length: MOSQUITTO_TAKES }, (_, i) => `${round}-${from + i}`);
@@ -187,7 +202,7 @@ test.each(UP_WAYS)(
     await until(
       'all of it',
       async () => {
-        found = await stored();
+        found = await bridge.stored(sent.length);
         return new Set(found).size >= sent.length;
       },
       30_000,
@@ -199,15 +214,20 @@ test.each(UP_WAYS)(
   120_000,
 );
 
-test.each(QOS_WAYS)(
+test.concurrent.each(QOS_WAYS)(
   'down by a bridge of $version, QoS $qos, over a kill -9 of the agent and a restart of mosquitto: nothing is lost',
   async ({ version, qos }) => {
-    await bridge({ version, tryPrivate: true, topics: `topic # in ${qos} down/ data/down/` });
-    const site = await client(mosquitto.port, 'reader');
+    await using bridge = await Bridge.start({
+      version,
+      tryPrivate: true,
+      topics: `topic # in ${qos} down/ data/down/`,
+    });
+    const site = await bridge.client('site', 'reader');
     const got = await heard(site, 'down/#');
+    const { agent, mosquitto } = bridge;
     const sent: string[] = [];
     for (const [round, victim] of ROUNDS.entries()) {
-      const cloud = await client(agent.mqttPort, `feeder-${round}`);
+      const cloud = await bridge.client('agent', `feeder-${round}`);
       const wave = Array.from({ length: COUNT }, (_, i) => `${round}-${i}`);
       sent.push(...wave);
       await Promise.all(wave.map((text) => cloud.publishAsync('data/down/x', text, { qos })));

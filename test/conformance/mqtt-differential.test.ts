@@ -3,7 +3,7 @@
 //
 //   DIFFERENTIAL_FROM=1000 DIFFERENTIAL_SEEDS=500 npx vitest run test/conformance/mqtt-differential.test.ts
 
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { Mosquitto } from '../support/mosquitto.ts';
 import {
   cleanUp,
@@ -33,55 +33,64 @@ const SEED_MS_MAX = 20_000;
 const CONFIG =
   'sys_interval 0\nset_tcp_nodelay true\nmax_inflight_messages 0\nallow_duplicate_messages true';
 
-let peer: Mosquitto;
-let own: MqttOnDisk;
+/** Most of the time a script waits for what shall not come: as many run at once, each with two brokers of its own. */
+const LANES = 4;
 
-beforeAll(async () => {
-  peer = await Mosquitto.start({ config: CONFIG });
-  own = await MqttOnDisk.start();
-});
-afterAll(async () => {
-  await own[Symbol.asyncDispose]();
-  await peer[Symbol.asyncDispose]();
-});
-
-const theirs: Fresh = async (script) => ({
-  port: peer.port,
-  [Symbol.asyncDispose]: () => cleanUp(peer.port, script),
-});
-
-const ours: Fresh = async (script) => ({
-  port: own.port,
-  settled: () => own.settled(),
-  [Symbol.asyncDispose]: async () => {
-    await cleanUp(own.port, script);
-    await own.expectEmpty();
-  },
-});
-const brokers = { theirs, ours };
-
-test(
+test.concurrent(
   'random packets have the same effects at mosquitto and at ours',
   async () => {
     const reports: string[] = [];
-    const forgiven = new Set<string>();
-    for (let seed = FROM; seed < FROM + SEEDS && reports.length < REPORTS_MAX; seed++) {
-      const script = scriptOf(seed, VERSIONS);
-      const compared = await compare(brokers, script, RULES);
-      for (const name of compared.forgiven) forgiven.add(name);
-      if (compared.difference === undefined) continue;
-      const shorter = await minimise(brokers, script, RULES);
-      const { difference } = await compare(brokers, shorter, RULES);
-      const text =
-        difference === undefined
-          ? report(script, compared.difference)
-          : report(shorter, difference);
-      reports.push(`seed ${seed} (${themeOf(seed)})\n${text}`);
-    }
+    let next = FROM;
+    const lane = async (): Promise<void> => {
+      await using peer = await Mosquitto.start({ config: CONFIG });
+      await using own = await MqttOnDisk.start();
+      const brokers = pair(peer, own);
+      while (next < FROM + SEEDS && reports.length < REPORTS_MAX) {
+        const seed = next++;
+        const text = await differenceOf(brokers, seed);
+        if (text !== undefined) reports.push(`seed ${seed} (${themeOf(seed)})\n${text}`);
+      }
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
     expect(reports.join('\n\n')).toBe('');
   },
   60_000 + SEEDS * SEED_MS_MAX,
 );
+
+interface Pair {
+  readonly theirs: Fresh;
+  readonly ours: Fresh;
+}
+
+/** The two, cleaned after each script. */
+function pair(peer: Mosquitto, own: MqttOnDisk): Pair {
+  return {
+    theirs: async (script) => ({
+      port: peer.port,
+      [Symbol.asyncDispose]: () => cleanUp(peer.port, script),
+    }),
+    ours: async (script) => ({
+      port: own.port,
+      settled: () => own.settled(),
+      [Symbol.asyncDispose]: async () => {
+        await cleanUp(own.port, script);
+        await own.expectEmpty();
+      },
+    }),
+  };
+}
+
+/** What the two do differently, with a script as short as may be; undefined for nothing. */
+async function differenceOf(brokers: Pair, seed: number): Promise<string | undefined> {
+  const script = scriptOf(seed, VERSIONS);
+  const compared = await compare(brokers, script, RULES);
+  if (compared.difference === undefined) return undefined;
+  const shorter = await minimise(brokers, script, RULES);
+  const { difference } = await compare(brokers, shorter, RULES);
+  return difference === undefined
+    ? report(script, compared.difference)
+    : report(shorter, difference);
+}
 
 /** A broker for one script. */
 function alone(broker: Target): Fresh {
@@ -94,7 +103,7 @@ function alone(broker: Target): Fresh {
   });
 }
 
-test('what time brings about comes as from mosquitto', async () => {
+test.concurrent('what time brings about comes as from mosquitto', async () => {
   const reports = await Promise.all(
     TIMED.map(async ({ name, script }) => {
       await using their = await Mosquitto.start({ config: CONFIG });

@@ -47,7 +47,7 @@ const brief = ({ topic, data, qos, retain }: PacketOf<'publish'>): string =>
   `${topic} ${data.toString()} ${qos}${retain ? ' retained' : ''}`;
 
 for (const how of ENDS)
-  test(`over ${how} devices of every version find their subscriptions and what waited for them`, async () => {
+  test.concurrent(`over ${how} devices of every version find their subscriptions and what waited for them`, async () => {
     await using at = await MqttNatsLab.start();
     for (const version of VERSIONS) {
       const raw = await at.raw(lasting(version, `d${version}`));
@@ -116,7 +116,7 @@ for (const how of ENDS)
 
 for (const how of ENDS)
   for (const version of VERSIONS)
-    test(`over ${how} half-done handshakes of version ${version} go on where they were, both ways`, async () => {
+    test.concurrent(`over ${how} half-done handshakes of version ${version} go on where they were, both ways`, async () => {
       await using at = await MqttNatsLab.start();
       const raw = await at.raw(lasting(version, 'half'));
       raw.send(rawSubscribe(version, 1, [{ filter: 'in/#', qos: 2 }]));

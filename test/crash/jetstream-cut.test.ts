@@ -7,23 +7,25 @@ import { runJetStreamCuts } from './jetstream-crashes.ts';
 import { NO_FDATASYNC } from './mutants.ts';
 
 const CUTS = 8;
+const OPTIONS = { concurrent: true, timeout: 300_000 };
 
 // See power-cut.test.ts.
 const possible = canLoop();
 
 test.runIf(possible)(
   'eight power cuts break no promise of the JetStream API',
+  OPTIONS,
   async () => {
     const seed = Math.floor(Math.random() * 2 ** 32);
     const report = await runJetStreamCuts({ rounds: CUTS, random: seededRandom(seed) });
     expect({ seed, violations: report.violations }).toEqual({ seed, violations: [] });
     expect(report.promises['orders']).toBeGreaterThan(CUTS * 20);
   },
-  300_000,
 );
 
 test.runIf(possible)(
   'the same power cuts break promises of an agent without the fdatasync',
+  OPTIONS,
   async () => {
     const report = await runJetStreamCuts({
       rounds: 6,
@@ -32,5 +34,4 @@ test.runIf(possible)(
     });
     expect(report.violations.join('\n')).toMatch(/orders|worker|bucket/);
   },
-  300_000,
 );

@@ -4,9 +4,10 @@ import { expect, test } from 'vitest';
 import { seededRandom } from '../support/random.ts';
 import { runKills } from './kills.ts';
 
-const ROUNDS = 100;
+/** campaign.ts has as many as you like. */
+const ROUNDS = 40;
 
-test('a hundred SIGKILLs lose no acknowledged message, and the numbering goes on', async () => {
+test('forty SIGKILLs lose no acknowledged message, and the numbering goes on', async () => {
   const seed = Math.floor(Math.random() * 2 ** 32);
   const report = await runKills({ rounds: ROUNDS, random: seededRandom(seed) });
   expect({ seed, violations: report.violations }).toEqual({ seed, violations: [] });

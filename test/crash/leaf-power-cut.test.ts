@@ -13,7 +13,7 @@ import { NO_FDATASYNC } from './mutants.ts';
 const CUTS = 3;
 const DISK_BYTES = 200 * 1024 * 1024;
 const RUN_MS = 1_000;
-const TEST_MS = 240_000;
+const OPTIONS = { concurrent: true, timeout: 240_000 };
 
 // See power-cut.test.ts.
 const possible = canLoop();
@@ -61,16 +61,16 @@ async function cut(cuts: number, env: Readonly<Record<string, string>>): Promise
 
 test.runIf(possible)(
   'three power cuts: the mirror at the hub is what the gateway has, up to its end',
+  OPTIONS,
   async () => {
     expect(await cut(CUTS, {})).toEqual([]);
   },
-  TEST_MS,
 );
 
 test.runIf(possible)(
   'the same of an agent without the fdatasync: the hub has what the gateway has lost',
+  OPTIONS,
   async () => {
     expect(await cut(10, NO_FDATASYNC)).not.toEqual([]);
   },
-  TEST_MS,
 );

@@ -135,11 +135,11 @@ export class MqttPlant {
    * What the retained messages say now is between the last acknowledged and the last sent. False when the agent went
    * away meanwhile.
    */
-  async lookAtRetained(): Promise<boolean> {
+  async lookAtRetained(withinMs = RETAINED_MS): Promise<boolean> {
     const keepers = this.publishers.filter((each) => !this.#heard.includes(each));
     const before = keepers.map(({ name, acked }) => ({ name, acked: Math.max(0, ...acked) }));
     const acknowledged = before.filter(({ acked }) => acked > 0).map(({ name }) => name);
-    const found = await this.#retained(acknowledged).catch(() => undefined);
+    const found = await this.#retained(acknowledged, withinMs).catch(() => undefined);
     if (found === undefined) return false;
     this.retainedLooks++;
     keepers.forEach(({ name, sent }, i) => {
@@ -155,7 +155,7 @@ export class MqttPlant {
    * Waits for those of `keepers`: one that is not on the disk yet comes when it is. Not for as many as they are: that of
    * another, whose acknowledgement is still on its way, may come first.
    */
-  async #retained(keepers: readonly string[]): Promise<Map<string, number>> {
+  async #retained(keepers: readonly string[], withinMs: number): Promise<Map<string, number>> {
     const options = { version: 4, clientId: `look${this.#random()}` } as const;
     const { client } = await RawClient.connect(this.#agent.mqttPort, options);
     const found = new Map<string, number>();
@@ -167,7 +167,7 @@ export class MqttPlant {
     };
     client.send(rawSubscribe(4, 1, [{ filter: 'kept/#', qos: 1 }]));
     const isComplete = (): boolean => keepers.every((name) => found.has(name));
-    await client.until('retained', isComplete, RETAINED_MS).catch(() => undefined);
+    await client.until('retained', isComplete, withinMs).catch(() => undefined);
     const { closed } = client;
     client.destroy();
     if (closed) throw new Error('the agent is gone');
@@ -186,7 +186,7 @@ export class MqttPlant {
       () => !this.busy && this.subscribers.every((each) => each.unreleased === 0 && arrived(each)),
       withinMs,
     ).catch(() => undefined);
-    if (!(await this.lookAtRetained()))
+    if (!(await this.lookAtRetained(Math.min(withinMs, RETAINED_MS))))
       this.#retainedWrong.push('the agent was gone when the retained messages were looked at last');
   }
 

@@ -44,7 +44,8 @@ const REGRESSIONS_FAST = [
   // What had made room with discard new was back after a kill, over the limit.
   29, 78,
 ];
-const SEEDS = Array.from({ length: 32 }, (_, i) => i + 1);
+/** As few as meet everything below, together with those; run.ts takes as many as you like. */
+const SEEDS = [...Array.from({ length: 16 }, (_, i) => i + 1), 27];
 
 /** Branches that the seeds must have gone through; a run in which nothing happened proves nothing. */
 const MUST_HAPPEN = [
@@ -118,7 +119,7 @@ test(
   { timeout: 600_000 },
   async () => {
     const counts = new Map<string, number>();
-    const seeds = Array.from({ length: 16 }, (_, i) => i + 1);
+    const seeds = Array.from({ length: 8 }, (_, i) => i + 1);
     for (const seed of [...REGRESSIONS_FAST, ...seeds]) {
       const result = await simulate(seed, {}, drawFastOptions);
       expect(result.problems, report(result)).toEqual([]);
@@ -145,7 +146,7 @@ test(
   { timeout: 600_000 },
   async () => {
     const counts = new Map<string, number>();
-    for (let seed = 1; seed <= 24; seed++) {
+    for (let seed = 1; seed <= 12; seed++) {
       const result = await simulate(seed, {}, drawLateOptions);
       expect(result.problems, report(result)).toEqual([]);
       for (const [what, times] of result.counts) counts.set(what, (counts.get(what) ?? 0) + times);

@@ -3,11 +3,11 @@
 
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { agentBuild } from './agent-build.ts';
+import { freePort } from './free-port.ts';
 import { until } from './until.ts';
 
 /** Characters of log kept of each start; a noisy one loses its beginning. */
@@ -84,7 +84,7 @@ export class AgentProcess {
 
   /** Chooses ports and writes the configuration; `start` follows. Call `dispose` when done. */
   static async create(options: AgentOptions = {}): Promise<AgentProcess> {
-    return new AgentProcess(options, await lastingPort(), await lastingPort());
+    return new AgentProcess(options, await freePort(), await freePort());
   }
 
   /** The process ID while it runs. */
@@ -208,25 +208,4 @@ listen = "127.0.0.1:${this.monitorPort}"
 ${this.options.config ?? ONE_STREAM}`,
     );
   }
-}
-
-/**
- * A free port of the loopback that stays free while the agent is down: below the range from which the kernel takes the
- * near ends of connections. A client that tries again and again would otherwise get the agent's own port one day, and
- * be connected to itself.
- */
-async function lastingPort(): Promise<number> {
-  for (let tries = 0; tries < 100; tries++) {
-    const port = 12_000 + Math.floor(Math.random() * 20_000);
-    if (await isFree(port)) return port;
-  }
-  throw new Error('no free port below the ephemeral ones');
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-  });
 }

@@ -5,10 +5,12 @@
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import { until } from './until.ts';
+
+export { freePort } from './free-port.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../scripts/fetch-nats-server.sh');
 
@@ -96,38 +98,6 @@ export function natsServerBinary(): string {
     stdio: ['ignore', 'pipe', 'inherit'],
   }).trim();
   return binary;
-}
-
-/** Ports are drawn below the range that the kernel gives to outgoing connections: those would come in between. */
-const PORTS_FROM = 10_240;
-const PORTS_TO = 32_000;
-/** Processes that test at the same time mostly draw from shares of their own. */
-const SHARES = 16;
-const SHARE = Math.floor((PORTS_TO - PORTS_FROM) / SHARES);
-/** Draws until a free port is found. */
-const DRAWS_MAX = 100;
-
-/** Drawn before: whoever has one may stop listening for a while. */
-const drawn = new Set<number>();
-
-/** A TCP port of the loopback that was free a moment ago; none is given twice. */
-export async function freePort(): Promise<number> {
-  const from = PORTS_FROM + (process.pid % SHARES) * SHARE;
-  for (let draw = 0; draw < DRAWS_MAX; draw++) {
-    const port = from + Math.floor(Math.random() * SHARE);
-    if (drawn.has(port)) continue;
-    drawn.add(port);
-    if (await isFree(port)) return port;
-  }
-  throw new Error(`no free port in ${DRAWS_MAX} draws`);
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-  });
 }
 
 /** Starts one server and resolves when it takes connections and JetStream is up. */

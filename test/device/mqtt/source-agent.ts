@@ -34,6 +34,7 @@ export interface Stats {
   readonly problem: string | null;
   readonly detail: string;
   readonly session_present: boolean;
+  readonly received: number;
   readonly stored: number;
   readonly acked: number;
   readonly refused: number;

@@ -61,14 +61,16 @@ subjects = ["plant1.end"]
     const device = await Device.connect(broker, 'meter');
     const kills = 6;
     let inFlight = 0;
+    let received = 0;
     for (let kill = 0; kill < kills; kill++) {
       const publishing = device.publish(3000);
       const from = 1 + randomInt(random, 1500);
-      await until('traffic', async () => {
+      const last = await until('traffic', async () => {
         const now = await stats(agent);
         if (now.unacked > 0) inFlight++;
-        return now.acked >= from;
+        return now.acked >= from ? now : undefined;
       });
+      received += last.received;
       await agent.kill();
       await publishing;
       await agent.start();
@@ -86,8 +88,9 @@ subjects = ["plant1.end"]
     expect(device.accepted).toHaveLength(kills * 3000);
     expect(missing).toEqual([]);
     expect(inFlight).toBeGreaterThan(0);
-    // What was stored but not acknowledged at the kill comes twice; never more than the window.
-    expect(copies).toBeLessThanOrEqual(kills * 1024);
+    // What was stored in a life may come again in the next. Not the window alone: mosquitto 2.0 forgets the Receive Maximum when
+    // a session goes on, and a busy one has not read our PUBACKs when the connection breaks.
+    expect(copies).toBeLessThanOrEqual(received + kills * 1024);
   },
 );
 

@@ -8,13 +8,19 @@ import { KernelQueue, type Ends } from './kernel-queue.ts';
 import { Lane, PIECE_BYTES, type Piece } from './lane.ts';
 import { messageLine, messageText, PING, PONG } from './leaf-encoder.ts';
 import type { Lane as LaneName, LeafFrame, Outbound } from './types.ts';
+import { WireMap } from './wire-map.ts';
 
 /** Larger messages are not copied into text, but handed over as they are, by and by. */
 const INLINE_BYTES = 2048;
 /** What is gathered is written once it is this much, also within a turn. */
 const WRITE_BYTES = 64 * 1024;
-/** Live messages that wait; beyond it a further one is dropped, unless it is alone: an answer of the largest size must pass. */
-const LIVE_BYTES_MAX = 2 * 1024 * 1024;
+/**
+ * Live messages that wait: as much as leaves within LIVE_MS as far as is known, within these bounds; what would be older is
+ * worth little. Beyond it a further one is dropped, unless it is alone: an answer of the largest size must pass.
+ */
+const LIVE_MS = 10_000;
+const LIVE_BYTES_LEAST = 2 * 1024 * 1024;
+const LIVE_BYTES_MAX = 16 * 1024 * 1024;
 /** Beyond this, or beyond one window, no more is taken from consumers: what waits here grows old. */
 const BULK_BYTES_MAX = 1024 * 1024;
 /** 100,000 subscriptions and more; a hub that reads so little of it is given up, for a new connection says it all again. */
@@ -41,6 +47,8 @@ export interface OutboundParts {
   readonly received?: () => number;
   /** What the network has not acknowledged; default: as the kernel says. */
   readonly kernel?: Pick<KernelQueue, 'bytes'>;
+  /** Compresses what is written; default: it goes as it is. */
+  readonly encode?: ((data: Buffer) => Buffer) | undefined;
 }
 
 export class PacedOutbound implements Outbound {
@@ -49,6 +57,7 @@ export class PacedOutbound implements Outbound {
   readonly #parts: OutboundParts;
   readonly #kernel: Pick<KernelQueue, 'bytes'>;
   readonly #crossing: Crossing;
+  readonly #wire = new WireMap();
   /** PING and PONG: ahead of everything, and not held back by the window. */
   #urgent = '';
   readonly #lines = new Lane();
@@ -90,6 +99,12 @@ export class PacedOutbound implements Outbound {
     return this.#urgent.length + lanes + this.#begunBytes;
   }
 
+  get #liveBytes(): number {
+    const { bytes, paceMs = LOOK_LONGEST_MS } = this.#crossing.window;
+    const leaving = (bytes * LIVE_MS) / paceMs;
+    return Math.min(LIVE_BYTES_MAX, Math.max(LIVE_BYTES_LEAST, leaving));
+  }
+
   /** Bytes that may be on their way at once. */
   get windowBytes(): number {
     return this.#crossing.window.bytes;
@@ -109,6 +124,13 @@ export class PacedOutbound implements Outbound {
   login(text: string): void {
     this.#append(text);
     this.#crossing.pinged(this.#crossing.sent);
+    this.#write();
+  }
+
+  /** Writes the last words, past all that waits. */
+  say(text: string): void {
+    if (this.#closed || this.#begunBytes > 0) return;
+    this.#append(text);
     this.#write();
   }
 
@@ -136,7 +158,7 @@ export class PacedOutbound implements Outbound {
     const { headers, data } = frame;
     const bytes = data.length + (headers === undefined ? 0 : headers.length);
     const into = lane === 'bulk' ? this.#bulk : this.#live;
-    if (into === this.#live && into.bytes > 0 && into.bytes + bytes > LIVE_BYTES_MAX) {
+    if (into === this.#live && into.bytes > 0 && into.bytes + bytes > this.#liveBytes) {
       this.counters.droppedMsgs++;
       return false;
     }
@@ -174,12 +196,12 @@ export class PacedOutbound implements Outbound {
     if (this.#looks || this.#closed) return;
     this.#looks = true;
     // What is written meanwhile is in the kernel's figure, and makes what has crossed look less: never more.
-    const taken = this.#crossing.sent - this.#text.length - this.#stream.writableLength;
+    const taken = this.#wire.sent - this.#stream.writableLength;
     const queued = await this.#kernel.bytes();
     this.#looks = false;
     if (this.#closed) return;
     // Where nothing is known, what the kernel has taken must do.
-    this.#crossing.looked(taken - (queued ?? 0));
+    this.#crossing.looked(this.#wire.position(taken - (queued ?? 0)));
     if (this.#crossing.unackedBytes === 0)
       this.#pieceBytes = Math.min(2 * this.#pieceBytes, PIECE_BYTES_MAX);
     if (this.waitingBytes > 0) this.flush();
@@ -229,7 +251,7 @@ export class PacedOutbound implements Outbound {
     const lane = this.#lane();
     if (lane === undefined) return false;
     if (!this.#crossing.isOpen) {
-      this.#crossing.window.limits = true;
+      this.#crossing.window.limits(this.#crossing.sent);
       // The window may have shrunk since the last one: without a PING nothing would open it.
       this.#pingSometimes();
       return false;
@@ -279,7 +301,7 @@ export class PacedOutbound implements Outbound {
   #goOn(): boolean {
     const room = this.#pieceBytes - this.#crossing.unackedBytes;
     if (room <= 0) {
-      this.#crossing.window.limits = true;
+      this.#crossing.window.limits(this.#crossing.sent);
       return false;
     }
     this.#write();
@@ -289,7 +311,7 @@ export class PacedOutbound implements Outbound {
     else this.#begun.shift();
     this.#begunBytes -= part.length;
     this.#crossing.sent += part.length;
-    this.#stream.write(part);
+    this.#hand(this.#parts.encode?.(part) ?? part);
     if (this.#begunBytes === 0) this.#pingSometimes();
     return true;
   }
@@ -298,6 +320,8 @@ export class PacedOutbound implements Outbound {
     if (!this.#crossing.wantsPing) return;
     this.#append(PING);
     this.#crossing.pinged(this.#crossing.sent);
+    // The hub can read a compressed chunk only when it has all of it: the answer shall not wait for what comes later.
+    if (this.#parts.encode !== undefined) this.#write();
   }
 
   #append(text: string): void {
@@ -310,7 +334,16 @@ export class PacedOutbound implements Outbound {
     const text = this.#text;
     if (text === '') return;
     this.#text = '';
+    const { encode } = this.#parts;
+    if (encode !== undefined) return this.#hand(encode(Buffer.from(text, 'latin1')));
+    this.#wire.wrote(this.#crossing.sent, text.length);
     this.#stream.write(text, 'latin1');
+  }
+
+  /** To the socket: all of ours so far ends with these bytes. */
+  #hand(bytes: Buffer): void {
+    this.#wire.wrote(this.#crossing.sent, bytes.length);
+    this.#stream.write(bytes);
   }
 
   /** Something waits: asks the kernel by and by, where no PONG can come in time. */

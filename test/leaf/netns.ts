@@ -12,10 +12,12 @@ import type { Readable, Writable } from 'node:stream';
 const ROUTER = join(import.meta.dirname, 'path-router.py');
 /** What the bottleneck queues: a modem's buffer, in time. */
 const QUEUE_MS = 2_000;
-/** Bytes that the token bucket lets through at once: two packets at least. */
+/** Bytes that the token bucket lets through at once, if not told otherwise: two packets at least. */
 const BURST_BYTES = 4 * 1024;
 /** Of 10.214.0.0/15, a /30 for each pid and path. */
 const PATHS = 16_384;
+/** Of one process: what is beyond would be another's, whose ID is the next one. */
+const PATHS_EACH = 16;
 /** Namespaces are called so, with the process and a number behind. */
 const NAMES = 'mangrove-path-';
 
@@ -34,6 +36,8 @@ export interface PathOptions {
   readonly kbit?: number;
   /** How long a packet may wait at the bottleneck before further ones are lost. */
   readonly queueMs?: number;
+  /** How much the line lets pass at once after it was idle. */
+  readonly burstBytes?: number;
 }
 
 export interface PathCounts {
@@ -79,7 +83,7 @@ export class NetnsPath implements AsyncDisposable {
 
   private constructor() {
     const number = opened++;
-    const index = (process.pid * 4 + number) % PATHS;
+    const index = (process.pid * PATHS_EACH + (number % PATHS_EACH)) % PATHS;
     const [high, low] = [Math.floor(index / 64) % 256, (index % 64) * 4];
     this.namespace = `${NAMES}${process.pid}-${number}`;
     this.#devices = { near: `mgn${index}`, far: `mgf${index}`, watch: `mgw${index}` };
@@ -88,7 +92,8 @@ export class NetnsPath implements AsyncDisposable {
     this.wrapper = ['ip', 'netns', 'exec', this.namespace];
   }
 
-  static async open({ way, kbit, queueMs = QUEUE_MS }: PathOptions = {}): Promise<NetnsPath> {
+  static async open(options: PathOptions = {}): Promise<NetnsPath> {
+    const { way, kbit } = options;
     removeAbandoned();
     const path = new NetnsPath();
     path.remove();
@@ -96,7 +101,7 @@ export class NetnsPath implements AsyncDisposable {
     ip('netns', 'add', path.namespace);
     path.#watch();
     await path.#route();
-    if (kbit !== undefined) path.#narrow(kbit, queueMs);
+    if (kbit !== undefined) path.#narrow(kbit, options);
     if (way !== undefined) await path.change({ up: way, down: way });
     return path;
   }
@@ -161,9 +166,10 @@ export class NetnsPath implements AsyncDisposable {
     quietly('ip', 'netns', 'exec', this.namespace, 'sysctl', '-q', '-w', control);
   }
 
-  #narrow(kbit: number, queueMs: number): void {
+  #narrow(kbit: number, options: PathOptions): void {
+    const { queueMs = QUEUE_MS, burstBytes = BURST_BYTES } = options;
     const { near, far } = this.#devices;
-    const bucket = ['root', 'tbf', 'rate', `${kbit}kbit`, 'burst', String(BURST_BYTES)];
+    const bucket = ['root', 'tbf', 'rate', `${kbit}kbit`, 'burst', String(burstBytes)];
     const limit = ['latency', `${queueMs}ms`];
     execFileSync('tc', ['qdisc', 'add', 'dev', near, ...bucket, ...limit]);
     execFileSync('tc', ['-n', this.namespace, 'qdisc', 'add', 'dev', far, ...bucket, ...limit]);

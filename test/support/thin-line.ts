@@ -1,5 +1,5 @@
-// A line to a hub in simulated time: so many bytes a second, a delay each way, a kernel that takes everything at once, and a
-// hub that reads what arrives and answers PINGs.
+// A line to a hub in simulated time: so many bytes a second, a delay each way, packets that are lost and sent again, a
+// kernel that takes everything at once, and a hub that reads what arrives and answers PINGs.
 
 import { Duplex } from 'node:stream';
 import type { Message } from '../../src/message.ts';
@@ -9,6 +9,7 @@ import type { FakeClock } from './fake-clock.ts';
 
 /** Time moves in steps of so much. */
 const STEP_MS = 5;
+const PACKET_BYTES = 1400;
 
 export interface Arrival {
   readonly atMs: number;
@@ -20,6 +21,10 @@ export interface Arrival {
 export interface LineOptions {
   readonly bytesPerSecond: number;
   readonly delayMs: number;
+  /** A line that was idle lets so many pass at once, as a token bucket does; default: one packet. */
+  readonly burstBytes?: number;
+  /** Whether the next packet is lost: it takes one more turn there and back, and those behind it wait. */
+  readonly loses?: () => boolean;
   /** Somebody between takes everything at once, and acknowledges it. */
   readonly proxy?: boolean;
 }
@@ -34,19 +39,30 @@ export class ThinLine extends Duplex implements LeafListener {
   ponged: () => void = () => undefined;
   receivedBytes = 0;
   writtenBytes = 0;
+  /** Have left the queue in front of the line. */
+  passedBytes = 0;
   readonly #clock: FakeClock;
   readonly #options: LineOptions;
+  readonly #decode: (bytes: Buffer) => Iterable<Buffer>;
   readonly #parser: LeafParser;
   #queue: Buffer[] = [];
   #queued = 0;
-  #credit = 0;
+  #credit: number;
+  #arrivesMs = 0;
   /** On their way there, or acknowledgements on their way back. */
   #unacknowledged = 0;
 
-  constructor(clock: FakeClock, options: LineOptions) {
+  /** `decode` undoes what the sender's `encode` did. */
+  constructor(
+    clock: FakeClock,
+    options: LineOptions,
+    decode: (bytes: Buffer) => Iterable<Buffer> = (bytes) => [bytes],
+  ) {
     super();
     this.#clock = clock;
     this.#options = options;
+    this.#decode = decode;
+    this.#credit = options.burstBytes ?? 0;
     this.#parser = new LeafParser(this, {
       messageBytesMax: 1 << 26,
       controlLineBytesMax: 1 << 16,
@@ -76,10 +92,9 @@ export class ThinLine extends Duplex implements LeafListener {
 
   #step(): void {
     this.#clock.after(STEP_MS, () => {
-      this.#credit = Math.min(
-        this.#credit + (this.#options.bytesPerSecond * STEP_MS) / 1000,
-        Math.max(1500, (this.#options.bytesPerSecond * STEP_MS) / 1000),
-      );
+      const { bytesPerSecond, burstBytes = 1500 } = this.#options;
+      const more = (bytesPerSecond * STEP_MS) / 1000;
+      this.#credit = Math.min(this.#credit + more, Math.max(burstBytes, more));
       this.#pass(Math.min(this.#queued, Math.floor(this.#credit)));
       this.#step();
     });
@@ -92,15 +107,28 @@ export class ThinLine extends Duplex implements LeafListener {
     this.#queue = [whole.subarray(bytes)];
     this.#queued -= bytes;
     this.#credit -= bytes;
+    this.passedBytes += bytes;
+    const { loses } = this.#options;
+    const packet = loses === undefined ? bytes : PACKET_BYTES;
+    for (let at = 0; at < bytes; at += packet)
+      this.#carry(whole.subarray(at, Math.min(bytes, at + packet)), loses?.() === true);
+  }
+
+  #carry(part: Buffer, lost: boolean): void {
     const { delayMs } = this.#options;
-    const part = whole.subarray(0, bytes);
-    this.#clock.after(delayMs, () => {
+    const nowMs = this.#clock.monotonicMs();
+    this.#arrivesMs = Math.max(this.#arrivesMs, nowMs + (lost ? 3 : 1) * delayMs);
+    this.#clock.after(this.#arrivesMs - nowMs, () => {
       if (this.cut) return;
-      if (!this.hung) this.#parser.parse(part);
+      if (!this.hung) this.#hear(part);
       this.#clock.after(delayMs, () => {
-        if (!this.cut) this.#unacknowledged -= bytes;
+        if (!this.cut) this.#unacknowledged -= part.length;
       });
     });
+  }
+
+  #hear(part: Buffer): void {
+    for (const bytes of this.#decode(part)) this.#parser.parse(bytes);
   }
 
   #arrived(what: string, message?: Message): void {

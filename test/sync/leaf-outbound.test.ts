@@ -5,67 +5,14 @@ import { systemClock } from '../../src/clock.ts';
 import { KernelQueue } from '../../sync/leaf/kernel-queue.ts';
 import { PING, PONG, subscribeLine } from '../../sync/leaf/leaf-encoder.ts';
 import { PacedOutbound } from '../../sync/leaf/paced-outbound.ts';
-import type { LeafFrame } from '../../sync/leaf/types.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { arrived, flood, frame, lab, THIN, travelMs, type Lab } from '../support/paced-lab.ts';
 import { randomBytes, randomInt, seededRandom } from '../support/random.ts';
-import { ThinLine, type LineOptions } from '../support/thin-line.ts';
+import { ThinLine } from '../support/thin-line.ts';
 import { until } from '../support/until.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const THIN = { bytesPerSecond: 50_000 / 8, delayMs: 25 };
-
-function frame(subject: string, bytes: number | Buffer = 200): LeafFrame {
-  const data = typeof bytes === 'number' ? Buffer.alloc(bytes, 'x') : bytes;
-  return { subject, reply: undefined, headers: undefined, data, plain: true, queues: [] };
-}
-
-interface Lab {
-  readonly clock: FakeClock;
-  readonly line: ThinLine;
-  readonly outbound: PacedOutbound;
-  readonly dead: string[];
-}
-
-/** An outbound on a simulated line; `blind` where the kernel tells nothing. */
-function lab(options: LineOptions, { blind = false, room = (): void => undefined } = {}): Lab {
-  const clock = new FakeClock();
-  const line = new ThinLine(clock, options);
-  const dead: string[] = [];
-  const kernel = blind ? { bytes: () => Promise.resolve(undefined) } : line;
-  const received = (): number => line.receivedBytes;
-  const parts = {
-    clock,
-    kernel,
-    room,
-    received,
-    dead: (error: Error) => void dead.push(error.message),
-  };
-  const outbound = new PacedOutbound(line, parts);
-  line.ponged = () => outbound.pong();
-  return { clock, line, outbound, dead };
-}
-
-/** A consumer that has more than the line takes: fills the bulk lane whenever there is room. */
-function flood({ clock, outbound }: Lab, bytes = 200): void {
-  while (!outbound.isFull) outbound.message(frame('bulk', bytes), 'bulk');
-  clock.after(10, () => flood({ clock, outbound } as Lab, bytes));
-}
-
-/** How long something takes to the hub, in simulated ms. */
-async function travelMs({ clock, line }: Lab, what: string, patienceMs = 10_000): Promise<number> {
-  const startMs = clock.monotonicMs();
-  const before = line.arrivals.length;
-  while (clock.monotonicMs() - startMs < patienceMs) {
-    await clock.advanceAsync(20);
-    const found = line.arrivals.slice(before).find((each) => each.what === what);
-    if (found !== undefined) return found.atMs - startMs;
-  }
-  return Infinity;
-}
-
-const arrived = ({ line }: Lab, what: string): number =>
-  line.arrivals.filter((each) => each.what === what).length;
 
 test('a thin line with megabytes waiting takes what is urgent within two seconds, and stays busy', async () => {
   const it = lab(THIN);

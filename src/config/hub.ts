@@ -31,6 +31,7 @@ export function toLeaf(leaf: Leaf): LeafConfig {
     imports: leaf.imports ?? [],
     keepAliveMs: leaf.keep_alive,
     reconnectMaxMs: leaf.reconnect_max,
+    compression: leaf.compression,
   };
 }
 

@@ -233,6 +233,7 @@ const leaf = table({
   domain: optional(domain),
   exports: optional(listOf(exportSubject, 'subjects', 0)),
   imports: optional(listOf(importSubject, 'subjects', 0)),
+  compression: preset(oneOf(['auto', 'on', 'off']), 'auto'),
   keep_alive: preset(duration('100ms', '1h'), '15s'),
   reconnect_max: preset(duration('10ms', '1h'), '15s'),
 });

@@ -267,6 +267,8 @@ export interface LeafConfig {
   readonly exports: readonly string[];
   /** Subjects that may come from the hub, with wildcards. */
   readonly imports: readonly string[];
+  /** Whether what crosses is compressed, where the hub does so too; `auto`: on a line that is longer than a LAN's. */
+  readonly compression: 'auto' | 'on' | 'off';
   /** A link that makes no progress for this long is dead. */
   readonly keepAliveMs: number;
   readonly reconnectMaxMs: number;

@@ -19,6 +19,7 @@ export interface LeafzStatus {
         readonly ip: string;
         readonly port: number;
         readonly tls: boolean;
+        readonly compression: string;
         readonly rttMs: number | undefined;
         /** Subjects that the hub knows of us. */
         readonly advertised: readonly string[];
@@ -78,7 +79,7 @@ function leafJson(
     out_bytes: counters.outBytes,
     subscriptions: hub.wanted,
     ...(subs ? { subscriptions_list: wantedSubjects?.() ?? [] } : {}),
-    compression: 'off',
+    compression: hub.compression,
     version: hub.version,
     ...(domain === undefined ? {} : { domain }),
     remote_account: hub.account,

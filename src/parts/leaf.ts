@@ -17,7 +17,7 @@ export function leafOrders({ leaf, gateway }: Config): LeafOrder[] {
 
 /** Loaded only where there is such a link. `serverId`: as the agent calls itself everywhere. */
 export async function startLeaf(
-  { urls, auth, tls, domain, exports, imports, name, keepAliveMs, reconnectMaxMs }: LeafOrder,
+  { auth, domain, exports, imports, ...order }: LeafOrder,
   { serverId, jetstream }: { serverId: string; jetstream: JetStream },
   { broker, clock, log }: Deps,
 ): Promise<LeafLink> {
@@ -25,14 +25,10 @@ export async function startLeaf(
   const { systemRandom: random } = await import('../../sync/backoff.ts');
   const link = new Link(
     {
-      urls,
+      ...order,
       credentials: credentialsOf(auth),
-      tls,
-      name,
       serverId,
       boundary: { domain, exports, imports },
-      keepAliveMs,
-      reconnectMaxMs,
       ownsConsumer: (stream, consumer) => jetstream.consumers(stream)?.get(consumer) !== undefined,
     },
     {

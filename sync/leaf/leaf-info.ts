@@ -12,6 +12,8 @@ const LIST_MAX = 4_096;
 export interface LeafInfo extends HubInfo {
   /** It comes from a port for leaf nodes. Where a hub does not advertise itself, its word about the next INFO shows that. */
   readonly leafnodePort: boolean;
+  /** How the hub would compress the link, in its words; undefined where it knows nothing of that. */
+  readonly compression: string | undefined;
   /** The account of the hub is its system account. */
   readonly systemAccount: boolean;
 }
@@ -42,6 +44,7 @@ export function readInfo(json: string, server: string): LeafInfo {
     jetstream: is('jetstream'),
     payloadBytesMax: count('max_payload'),
     nonce: text('nonce'),
+    compression: text('compression'),
     authRequired: is('auth_required'),
     tlsRequired: is('tls_required'),
     leafnodeUrls,

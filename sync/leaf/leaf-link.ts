@@ -16,6 +16,7 @@ import { hungUp, linkError } from '../link-error.ts';
 import { randomToken } from '../random-token.ts';
 import { Hello } from './hello.ts';
 import { LeafAddresses, type LeafAddress } from './leaf-addresses.ts';
+import { LEVEL, type Compression } from './leaf-compression.ts';
 import { dialLeaf, type LeafLine } from './leaf-dial.ts';
 import { asLeafError, LeafError, leafError, systemAccount } from './leaf-error.ts';
 import { shutOut } from './hub-rights.ts';
@@ -54,6 +55,7 @@ export interface LeafConfig {
   /** A hole in the WAN is noticed within this time. */
   readonly keepAliveMs: number;
   readonly reconnectMaxMs: number;
+  readonly compression: Compression;
   /** Whether a consumer of a stream is ours to be acknowledged over the link. */
   readonly ownsConsumer?: ((stream: string, consumer: string) => boolean) | undefined;
 }
@@ -182,12 +184,14 @@ export class LeafLink {
   }
 
   #dial(address: LeafAddress): Promise<LeafLine> {
-    const { tls: files, keepAliveMs } = this.#config;
+    const { tls: files, keepAliveMs, compression, serverId } = this.#config;
     const options = {
       address,
       tls: () => readTls(files ?? {}, this.#log.exposed),
       tlsRequired: files !== undefined || address.tls,
       handshakeFirst: files?.handshakeFirst === true,
+      compression,
+      serverId,
       timeoutMs: Math.min(DIAL_MS, keepAliveMs),
       signal: this.#stopped.signal,
     };
@@ -234,7 +238,7 @@ export class LeafLink {
     const server = address.text;
     const since = new Date(clock.wallMs()).toISOString();
     this.#detail = `connected to ${hub} (${server}), account ${account ?? 'unknown'}, since ${since}`;
-    this.#log.connected(server, info, line.encrypted);
+    this.#log.connected(server, info, line);
     if (shared) this.#log.hubsDomain(domain);
     this.#heardOf(info, address, line);
     this.#interest.open(outbound, info, { jetstream: !shared });
@@ -345,6 +349,7 @@ export class LeafLink {
       ip: line.tcp.remoteAddress ?? '',
       port: line.tcp.remotePort ?? 0,
       tls: line.encrypted,
+      compression: line.compression === undefined ? 'off' : LEVEL,
       rttMs: outbound.rttMs,
       advertised,
       wanted,

@@ -2,6 +2,7 @@
 
 import { RepeatGuard, type Logger } from '../../src/log.ts';
 import type { Clock } from '../../src/clock.ts';
+import type { LeafLine } from './leaf-dial.ts';
 import type { LeafError } from './leaf-error.ts';
 import type { LeafInfo } from './leaf-info.ts';
 
@@ -18,9 +19,10 @@ export class LeafLog {
   }
 
   /** The hub has let us in. */
-  connected(server: string, info: LeafInfo, encrypted: boolean): void {
+  connected(server: string, info: LeafInfo, { encrypted, compression }: LeafLine): void {
     const { version, serverName: hub, remoteAccount: account } = info;
-    const fields = { server, hub, version, account, encrypted };
+    const compressed = compression !== undefined;
+    const fields = { server, hub, version, account, encrypted, compressed };
     this.#log.info(fields, 'connected to the hub as a leaf node');
   }
 

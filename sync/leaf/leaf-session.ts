@@ -13,6 +13,7 @@ import { LeafLiveness } from './leaf-liveness.ts';
 import { LeafParser, LeafProtocolError } from './leaf-parser.ts';
 import type { LeafLine } from './leaf-dial.ts';
 import { PacedOutbound } from './paced-outbound.ts';
+import { S2Error } from './s2/s2-reader.ts';
 import type { LeafListener } from './types.ts';
 
 /** Every leaf node marks its connection with a subject of its own under this: it comes back where there is a loop. */
@@ -90,7 +91,8 @@ export class LeafSession implements LeafListener {
     const dead = (error: Error): void => this.#end(error);
     // Under TLS a record shows only when it is whole; the TCP socket knows of its first byte.
     const received = (): number => this.#receivedBytes + line.tcp.bytesRead;
-    this.outbound = new PacedOutbound(line.socket, { clock, dead, received });
+    const encode = line.compression?.encode;
+    this.outbound = new PacedOutbound(line.socket, { clock, dead, received, encode });
     const { outbound } = this;
     this.#liveness = new LeafLiveness(clock, { outbound, received }, options.keepAliveMs, dead);
     this.#cancelLogin = clock.after(options.loginMs, () =>
@@ -167,7 +169,7 @@ export class LeafSession implements LeafListener {
 
   /** The hub's own log shall say it too. */
   #loop(): void {
-    this.line.socket.write(errorLine('Loop detected: the mark of this leafnode came back to it'));
+    this.outbound.say(errorLine('Loop detected: the mark of this leafnode came back to it'));
     this.#end(loopFound(this.#options.server));
   }
 
@@ -180,7 +182,7 @@ export class LeafSession implements LeafListener {
     this.outbound.login(`${connect}${PING}${lines}`);
     // Whoever makes the session must have it before the hub is heard.
     queueMicrotask(() => {
-      if (rest.length > 0) this.#read(rest);
+      if (rest.length > 0) this.#take(rest);
       socket.resume();
     });
   }
@@ -196,6 +198,21 @@ export class LeafSession implements LeafListener {
   }
 
   #read(bytes: Buffer): void {
+    if (this.#over) return;
+    const { compression } = this.line;
+    if (compression === undefined) return this.#take(bytes);
+    try {
+      for (const part of compression.decode(bytes)) {
+        this.#take(part);
+        if (this.#over) return;
+      }
+    } catch (error) {
+      if (error instanceof S2Error) this.#end(damaged(error));
+      else throw error;
+    }
+  }
+
+  #take(bytes: Buffer): void {
     if (this.#over) return;
     this.#receivedBytes += bytes.length;
     try {
@@ -231,4 +248,9 @@ export class LeafSession implements LeafListener {
 
 function notLeaf(error: LeafProtocolError): Error {
   return new Error(`parse error: ${error.message}`, { cause: error });
+}
+
+/** It has been a hub so far, and its blocks carry checksums. */
+function damaged(error: S2Error): Error {
+  return new Error(`what the hub sends compressed comes damaged: ${error.message}`);
 }

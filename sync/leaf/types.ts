@@ -111,6 +111,8 @@ export interface LeafHubView {
   readonly ip: string;
   readonly port: number;
   readonly tls: boolean;
+  /** What we send: a level as nats-server calls it, or `off`. */
+  readonly compression: string;
   /** Milliseconds of the last PING; undefined before the first PONG. */
   readonly rttMs: number | undefined;
   /** Subjects of ours that the hub knows, and of the hub that we keep. */

@@ -13,7 +13,9 @@ import { lasting } from './lasting.ts';
 import type { Kept } from './ledger.ts';
 import { fromGateway, LeafRig, type LeafRigOptions } from './rig.ts';
 
-const TEST_MS = 120_000;
+const TEST_MS = 300_000;
+/** A hub that heard nothing in time waits half a minute before it asks again, and longer each time. */
+const PATIENCE_MS = 120_000;
 
 const HUBS: readonly (readonly [string, () => LeafRigOptions])[] = [
   ['2.15', () => ({})],
@@ -52,7 +54,7 @@ async function has(rig: LeafRig, stream: string, messages: number): Promise<void
   await until(
     `${messages} messages in ${stream}`,
     async () => ((await rig.hub.state(stream))?.messages ?? 0) >= messages,
-    60_000,
+    PATIENCE_MS,
   );
 }
 

@@ -299,6 +299,7 @@ describe('the leafnode link', () => {
     ip: '127.0.0.1',
     port: 7422,
     tls: false,
+    compression: 'off',
     rttMs: undefined,
     advertised: [],
     wanted: 0,

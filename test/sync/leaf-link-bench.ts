@@ -98,6 +98,7 @@ export function newLink(
       boundary: { exports: [], imports: [], domain: 'gw7' },
       keepAliveMs: 5_000,
       reconnectMaxMs: 200,
+      compression: 'on',
       ...config,
     },
     { clock: systemClock, log, random: Math.random, broker: new Broker(), ...parts },

@@ -49,14 +49,6 @@ describe('credentials', () => {
     });
   });
 
-  test('a hub that would rather compress goes without', async () => {
-    for (const mode of ['s2_best', 'accept', 'off']) {
-      const hub = await startHub({ leafnodes: `compression: ${mode}` });
-      await connected(newLink({ urls: [hub.url] }));
-      expect((await hub.leafs())[0]?.compression).toMatch(/^(off|not supported)$/);
-    }
-  });
-
   test('a user and a password file, which may be put right without a restart', async () => {
     const hub = await startHub({ leafnodes: 'authorization { user: gw7, password: "s3cret" }' });
     const passwordFile = file('password', 'wrong\n');

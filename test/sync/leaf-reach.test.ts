@@ -86,6 +86,8 @@ describe('several addresses', () => {
         tls: () => readTls({ caFile }, () => undefined),
         tlsRequired: true,
         handshakeFirst: false,
+        compression: 'off' as const,
+        serverId: 'GW7',
         timeoutMs: 5_000,
         signal: new AbortController().signal,
       };

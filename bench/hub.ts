@@ -84,11 +84,12 @@ export async function startHub(options: HubOptions = {}): Promise<Hub> {
 }
 
 /** The configuration with which a nats-server becomes a leaf of the hub, with a JetStream domain of its own. */
-export function leafOptions(url: string): NatsOptions {
+export function leafOptions(url: string, compression?: string): NatsOptions {
+  const more = compression === undefined ? '' : `, compression: ${compression}`;
   return {
     name: 'leaf',
     jetstream: 'domain: leaf',
-    config: `leafnodes { remotes: [{ url: "${url}" }] }`,
+    config: `leafnodes { remotes: [{ url: "${url}"${more} }] }`,
   };
 }
 

@@ -1,6 +1,7 @@
 // The leafnode link beside a nats-server leaf: how fast a stream of the hub sources 500,000 messages, on loopback and over
 // a long line that loses packets; core messages across the link, both ways; and what one message costs on the wire, sourced
-// by the hub and pushed by us. Lines of their own need root (and say so).
+// by the hub and pushed by us. On a long line both compress unless they are told otherwise. Lines of their own need root
+// (and say so).
 
 import { NetnsPath, type Way } from '../test/leaf/netns.ts';
 import { runAlone } from './alone.ts';
@@ -14,9 +15,9 @@ import { inRounds } from './rounds.ts';
 
 const ROUNDS = 3;
 const COUNT = Number(process.env['BENCH_COUNT'] ?? 500_000);
-/** Some seconds each, where TCP is told to live with loss (BBR). */
-const LOSSY_COUNT = Number(process.env['BENCH_LOSSY_COUNT'] ?? 200_000);
 const LOSSY: Way = { delayMs: 50, lossPercent: 1 };
+/** Long enough that both compress. */
+const LONG: Way = { delayMs: 15 };
 const CORE_COUNT = 500_000;
 /** On their way at once: a leaf of ours holds 2 MiB of messages that a slow link has not taken, and drops what comes then. */
 const CORE_WINDOW = 5_000;
@@ -28,13 +29,17 @@ const PEER = 'nats-server leaf';
 const ONLY = process.env['BENCH_LEAF']?.split(',');
 
 type Who = 'agent' | 'leaf';
+/** `compressed`: where the line is long, as both do of themselves. */
+type How = 'compressed' | 'plain';
 
 export async function run(): Promise<Result[]> {
   const results: Result[] = [];
   const wants = (name: string): boolean => ONLY === undefined || ONLY.includes(name);
   if (wants('sourcing')) results.push(await sourcing());
-  if (wants('lossy') && isRootFor('leaf: 100 ms and 1 % loss, ip netns and tun'))
-    results.push(await lossy());
+  if (wants('lossy') && isRootFor('leaf: 100 ms and 1 % loss, ip netns and tun')) {
+    results.push(await lossy('json', 'compressed'), await lossy('random', 'compressed'));
+    results.push(await lossy('json', 'plain'));
+  }
   if (wants('core')) results.push(...(await core()));
   if (wants('bytes') && isRootFor('leaf: bytes on the wire, ip netns and tun'))
     results.push(...(await bytes()));
@@ -46,7 +51,8 @@ export async function run(): Promise<Result[]> {
 async function sourcing(): Promise<Result> {
   const measured = await sideBySide(ROUNDS, COUNT, 'x', async (who, backlog) => {
     const hub = await startHub();
-    return (await sourced(hub, `127.0.0.1:${hub.leafPort}`, who, backlog, COUNT)).rate;
+    const address = `127.0.0.1:${hub.leafPort}`;
+    return (await sourced(hub, { address, who, backlog, count: COUNT, data: 'x' })).rate;
   });
   return {
     bench: 'leaf',
@@ -58,19 +64,21 @@ async function sourcing(): Promise<Result> {
   };
 }
 
-async function lossy(): Promise<Result> {
-  const measured = await sideBySide(ROUNDS, LOSSY_COUNT, 'x', async (who, backlog) => {
+async function lossy(data: DataKind, how: How): Promise<Result> {
+  const measured = await sideBySide(ROUNDS, COUNT, data, async (who, backlog) => {
     await using path = await NetnsPath.open({ way: LOSSY });
     const hub = await startInside(path);
-    return (await sourced(hub, `${path.pathHost}:${hub.leafPort}`, who, backlog, LOSSY_COUNT)).rate;
+    const address = `${path.pathHost}:${hub.leafPort}`;
+    return (await sourced(hub, { address, who, backlog, count: COUNT, data, how })).rate;
   });
+  const said = how === 'plain' ? `${data}, compression off` : data;
   return {
     bench: 'leaf',
-    case: `${LOSSY_COUNT.toLocaleString('en-US')} messages sourced over 100 ms and 1 % loss`,
+    case: `${COUNT.toLocaleString('en-US')} messages sourced over 100 ms and 1 % loss, ${said}`,
     unit: 'msg/s',
     ours: measured.agent,
     peer: { name: PEER, measured: measured.leaf },
-    required: { atLeast: 1 },
+    ...(how === 'plain' ? {} : { required: { atLeast: 1 } }),
   };
 }
 
@@ -98,23 +106,27 @@ function startInside(path: NetnsPath): Promise<Hub> {
   return startHub({ host: '0.0.0.0', watchHost: path.watchHost, inside: path.namespace });
 }
 
+interface Sourcing {
+  readonly address: string;
+  readonly who: Who;
+  readonly backlog: Backlog;
+  readonly count: number;
+  readonly data: DataKind;
+  readonly how?: How;
+}
+
 /** Lets the hub source a backlog of one contestant, audits it, and stops both. */
-async function sourced(
-  hub: Hub,
-  address: string,
-  who: Who,
-  backlog: Backlog,
-  count: number,
-  at = 0,
-): Promise<Drain> {
+async function sourced(hub: Hub, sourcing: Sourcing): Promise<Drain> {
+  const { address, who, backlog, count, data, how } = sourcing;
   const dir = backlog.copy();
+  const off = how === 'plain' ? 'off' : undefined;
   const leaf =
     who === 'agent'
-      ? await startAgent({ dir, config: leafTable(address) })
-      : await startNats({ ...leafOptions(`nats-leaf://${address}`), dir });
+      ? await startAgent({ dir, config: leafTable(address, off && 'compression = "off"\n') })
+      : await startNats({ ...leafOptions(`nats-leaf://${address}`, off), dir });
   await sourceFromLeaf(hub, 'EDGE', STREAM);
   const found = await hub.watch('EDGE', count, PATIENCE_MS);
-  await hub.audit({ stream: 'EDGE', filter: SUBJECT, count, numberAt: at });
+  await hub.audit({ stream: 'EDGE', filter: SUBJECT, count, numberAt: numberAt(data) });
   await leaf.stop('remove');
   await hub.stop('remove');
   return found;
@@ -169,21 +181,25 @@ async function bytes(): Promise<Result[]> {
   const ours = await agentBacklog(wanted);
   const leafs = await leafBacklog(wanted);
   try {
-    const agent = await onTheWire((path, hub) =>
-      sourcedBytes(hub, `${path.pathHost}:${hub.leafPort}`, 'agent', ours),
-    );
-    const leaf = await onTheWire((path, hub) =>
-      sourcedBytes(hub, `${path.pathHost}:${hub.leafPort}`, 'leaf', leafs),
-    );
-    const pushed = await onTheWire((path, hub) => pushedBytes(hub, path, ours));
-    const result = (way: string, measured: number): Result => ({
+    const wire = (who: Who, backlog: Backlog, way: Way): Promise<number> =>
+      onTheWire(way, (path, hub) =>
+        sourcedBytes(hub, `${path.pathHost}:${hub.leafPort}`, who, backlog),
+      );
+    const plain = [await wire('agent', ours, {}), await wire('leaf', leafs, {})] as const;
+    const compressed = [await wire('agent', ours, LONG), await wire('leaf', leafs, LONG)] as const;
+    const pushed = await onTheWire({}, (path, hub) => pushedBytes(hub, path, ours));
+    const result = (way: string, [mine, its]: readonly [number, number]): Result => ({
       bench: 'leaf',
       case: `bytes on the wire a message of ${DATA_BYTES} bytes (IP, both ways), ${way}`,
       unit: 'bytes',
-      ours: [measured],
-      peer: { name: `${PEER}, sourced`, measured: [leaf] },
+      ours: [mine],
+      peer: { name: `${PEER}, sourced`, measured: [its] },
     });
-    return [result('sourced by the hub', agent), result('pushed', pushed)];
+    return [
+      result('sourced by the hub', plain),
+      result('sourced by the hub, 30 ms away', compressed),
+      result('pushed', [pushed, plain[1]]),
+    ];
   } finally {
     ours.remove();
     leafs.remove();
@@ -191,8 +207,11 @@ async function bytes(): Promise<Result[]> {
 }
 
 /** Bytes of all packets of a path, both ways, a message. */
-async function onTheWire(drain: (path: NetnsPath, hub: Hub) => Promise<void>): Promise<number> {
-  await using path = await NetnsPath.open();
+async function onTheWire(
+  way: Way,
+  drain: (path: NetnsPath, hub: Hub) => Promise<void>,
+): Promise<number> {
+  await using path = await NetnsPath.open({ way });
   const hub = await startInside(path);
   await drain(path, hub);
   const { up, down } = await path.change({});
@@ -200,7 +219,7 @@ async function onTheWire(drain: (path: NetnsPath, hub: Hub) => Promise<void>): P
 }
 
 async function sourcedBytes(hub: Hub, address: string, who: Who, backlog: Backlog): Promise<void> {
-  await sourced(hub, address, who, backlog, BYTES_COUNT, numberAt('json'));
+  await sourced(hub, { address, who, backlog, count: BYTES_COUNT, data: 'json' });
 }
 
 async function pushedBytes(hub: Hub, path: NetnsPath, backlog: Backlog): Promise<void> {

@@ -71,7 +71,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
 };
 
-const HELP = `node test/leaf/campaign.ts [--fault FAULT] [--rounds N] [--seconds S] [--servers 1|3] [--hub 2.9|2.10] [--peer]
+const HELP = `node test/leaf/campaign.ts [--fault FAULT] [--rounds N] [--seconds S] [--servers 1|3] [--hub 2.9|2.10] [--compression off] [--peer]
 node test/leaf/campaign.ts --fault thin [--kbit N] [--seconds S] [--ping-interval 2s] [--write-deadline 60s] (root)
 
   --fault FAULT     what happens, one round each (cut): ${Object.keys(FAULTS).join(', ')};
@@ -82,6 +82,7 @@ node test/leaf/campaign.ts --fault thin [--kbit N] [--seconds S] [--ping-interva
   --rate R          messages a second for each of three streams (50)
   --servers N       servers of the hub (1)
   --hub VERSION     an old hub: 2.9 or 2.10
+  --compression C   of the link, on loopback too: on, off (on)
   --seed S          repeats a campaign; printed at the start
   --peer            with a nats-server as the leaf
 `;
@@ -95,6 +96,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '50' },
     servers: { type: 'string', default: '1' },
     hub: { type: 'string' },
+    compression: { type: 'string', default: 'on' },
     seed: { type: 'string' },
     kbit: { type: 'string', default: '50' },
     'ping-interval': { type: 'string' },
@@ -111,9 +113,13 @@ function say(text: string): void {
 }
 
 function rigOptions(): LeafRigOptions {
-  const { hub, peer, servers } = values;
+  const { hub, peer, servers, compression } = values;
   const old = hub === '2.9' || hub === '2.10' ? { binary: oldNatsServer(hub) } : {};
-  return { ...old, peer, servers: servers === '3' ? 3 : 1, gateway: { keepAlive: '15s' } };
+  return { ...old, peer, servers: servers === '3' ? 3 : 1, gateway: gateway(compression) };
+}
+
+function gateway(compression: string): LeafRigOptions['gateway'] {
+  return { keepAlive: '15s', leaf: `compression = "${compression}"` };
 }
 
 async function rounds(seed: number): Promise<boolean> {
@@ -155,7 +161,7 @@ async function thin(): Promise<boolean> {
       ...(interval === undefined ? [] : [`ping_interval: "${interval}"`]),
       ...(deadline === undefined ? [] : [`write_deadline: "${deadline}"`]),
     ].join('\n'),
-    gateway: { imports: ['down.>'], keepAlive: '15s' },
+    gateway: { imports: ['down.>'], ...gateway(values.compression) },
   });
   const plant = await Plant.build(rig, { retentions: ['limits'], rate: 0 });
   await plant.publish();

@@ -27,7 +27,7 @@ async function suffer(rig: LeafRig, plant: Plant, cuts: number): Promise<void> {
 
 async function proof(cuts: number, options: LeafRigOptions = {}): Promise<void> {
   // All is exported: what a stream of the gateway takes goes its way all the same.
-  const gateway = { exports: ['lim.>', 'int.>', 'wq.>'] };
+  const gateway = { exports: ['lim.>', 'int.>', 'wq.>'], leaf: 'compression = "on"' };
   await using rig = await LeafRig.start({ ...options, gateway });
   const plant = await Plant.build(rig);
   await plant.publish();

@@ -24,6 +24,7 @@ test('a url alone is a link over which nothing crosses', () => {
     domain: undefined,
     exports: [],
     imports: [],
+    compression: 'auto',
     keepAliveMs: 15_000,
     reconnectMaxMs: 15_000,
   });
@@ -40,6 +41,7 @@ test('every key of the link can be set', () => {
     domain = "north-7_a"
     exports = ["plant1.*.temp", "site.>", "$JS.hub.API.>", "$JS.hub.API.CONSUMER.>", "$SRV.>", "$O.firmware.>", "constructor.>", ">"]
     imports = ["cmd.plant1.>", "*.all", "$SRV.PING"]
+    compression = "on"
     keep_alive = "5s"
     reconnect_max = "1m"
     [leaf.tls]
@@ -77,6 +79,7 @@ test('every key of the link can be set', () => {
       '>',
     ],
     imports: ['cmd.plant1.>', '*.all', '$SRV.PING'],
+    compression: 'on',
     keepAliveMs: 5_000,
     reconnectMaxMs: 60_000,
   });

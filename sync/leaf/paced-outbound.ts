@@ -251,7 +251,7 @@ export class PacedOutbound implements Outbound {
     const lane = this.#lane();
     if (lane === undefined) return false;
     if (!this.#crossing.isOpen) {
-      this.#crossing.window.limits(this.#crossing.sent);
+      this.#limited();
       // The window may have shrunk since the last one: without a PING nothing would open it.
       this.#pingSometimes();
       return false;
@@ -260,6 +260,11 @@ export class PacedOutbound implements Outbound {
     this.#send(lane.shift());
     this.#share(lane, before - lane.bytes);
     return true;
+  }
+
+  #limited(): void {
+    const { window, sent } = this.#crossing;
+    window.limits(sent, this.#parts.clock.monotonicMs());
   }
 
   #lane(): Lane | undefined {
@@ -301,7 +306,7 @@ export class PacedOutbound implements Outbound {
   #goOn(): boolean {
     const room = this.#pieceBytes - this.#crossing.unackedBytes;
     if (room <= 0) {
-      this.#crossing.window.limits(this.#crossing.sent);
+      this.#limited();
       return false;
     }
     this.#write();

@@ -17,6 +17,9 @@ const QUIET_MS = 50;
 /** And so many times beyond what was once seen to be too much: what a line has saved up while idle is soon used up. */
 const CAREFUL = 1.25;
 
+/** Room is unused when nothing had to wait for the window for so long: who delivers in bursts needs it again soon. */
+const UNUSED_MS = 1000;
+
 interface Mark {
   readonly position: number;
   /** Position of the mark before. */
@@ -59,6 +62,7 @@ export class SendWindow {
   #judgedTo = 0;
   #lastMark = 0;
   #limitedAt = -1;
+  #limitedMs = -Infinity;
 
   /** Bytes sent since the last mark. */
   unmarked(position: number): number {
@@ -66,8 +70,9 @@ export class SendWindow {
   }
 
   /** Something has to wait for the window; everything before `position` was sent. */
-  limits(position: number): void {
+  limits(position: number, nowMs: number): void {
     this.#limitedAt = position;
+    this.#limitedMs = nowMs;
   }
 
   /** A PING was sent, and ends at `position`. */
@@ -97,10 +102,9 @@ export class SendWindow {
     const counts = this.#counts(mark, receivedBytes);
     if (!this.#limited(mark)) this.paceMs = this.#lineMs;
     else if (counts) this.paceMs = rttMs;
-    if (!this.#judge(mark, rttMs, counts)) return;
+    if (!this.#judge(mark, nowMs, counts)) return;
     this.#changedAt = sent;
     if (this.bytes <= before) this.#judgedTo = sent;
-    this.#limitedAt = -1;
   }
 
   /** Everything before `position` has crossed, by other evidence; it says nothing of the window. Returns the last mark there. */
@@ -127,7 +131,7 @@ export class SendWindow {
     return Math.floor((underWayBytes * this.#goalMs) / rttMs);
   }
 
-  /** Whether something had to wait for the window since the mark before, and since the window changed. */
+  /** Whether something had to wait for the window since the mark before. */
   #limited(mark: Mark): boolean {
     return this.#limitedAt >= mark.before;
   }
@@ -139,11 +143,13 @@ export class SendWindow {
   }
 
   /** Whether the mark has changed the window. */
-  #judge(mark: Mark, rttMs: number, counts: boolean): boolean {
+  #judge(mark: Mark, nowMs: number, counts: boolean): boolean {
+    const rttMs = Math.max(0.01, nowMs - mark.sentMs);
     const isLate = rttMs > this.#goalMs;
     if (this.#limited(mark) && !isLate) return this.#grow(mark, rttMs);
     if (mark.position <= this.#judgedTo) return false;
     if (!isLate) {
+      if (nowMs - this.#limitedMs < UNUSED_MS) return false;
       // Unused room is given back, bit by bit: the line may be a narrower one when it is needed.
       this.bytes = Math.max(START_BYTES, Math.floor(0.875 * this.bytes));
       return true;

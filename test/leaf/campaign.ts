@@ -118,7 +118,7 @@ function rigOptions(): LeafRigOptions {
   return { ...old, peer, servers: servers === '3' ? 3 : 1, gateway: gateway(compression) };
 }
 
-function gateway(compression: string): LeafRigOptions['gateway'] {
+function gateway(compression: string): NonNullable<LeafRigOptions['gateway']> {
   return { keepAlive: '15s', leaf: `compression = "${compression}"` };
 }
 

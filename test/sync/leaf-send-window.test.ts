@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest';
 import { PING } from '../../sync/leaf/leaf-encoder.ts';
 import { PacedOutbound } from '../../sync/leaf/paced-outbound.ts';
+import { SendWindow } from '../../sync/leaf/send-window.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { arrived, flood, frame, lab, THIN, travelMs, type Lab } from '../support/paced-lab.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
@@ -219,4 +220,23 @@ test('compressed, a PING ends what is compressed with it: its answer waits for n
   const withPing = chunks.filter((chunk) => chunk.includes(PING));
   expect(withPing.length).toBeGreaterThan(10);
   expect(withPing.filter((chunk) => chunk.indexOf(PING) < chunk.length - PING.length)).toEqual([]);
+});
+
+test('who delivers in bursts, with and without something left to wait, gets a large window and keeps it', () => {
+  const window = new SendWindow();
+  let sent = 0;
+  for (let burst = 0; burst < 100; burst++) {
+    const startMs = 10 * burst;
+    const marks: number[] = [];
+    const bytes = burst % 2 === 0 ? window.bytes : window.bytes / 2;
+    for (let i = 0; i < 4; i++) {
+      // A message more than it should be: a PING goes between two.
+      sent += bytes / 4 + 100;
+      window.mark(sent, startMs, 0);
+      marks.push(sent);
+    }
+    if (burst % 2 === 0) window.limits(sent, startMs);
+    for (const mark of marks) window.cross(mark, sent, startMs + 1, 0);
+    if (burst > 20) expect(window.bytes).toBeGreaterThan(256 * KIB);
+  }
 });

@@ -403,8 +403,9 @@ export class Consumer implements OutletHost {
   /** See OutletHost. */
   confirmed(seq: number): void {
     if (this.#isClosed) return;
+    const { streamSeq } = this.progress.floor;
     this.#acks.confirmed(seq);
-    this.#deps.oldHubs.confirmed(this);
+    this.#deps.oldHubs.confirmed(this, this.progress.floor.streamSeq > streamSeq);
   }
 
   released(seq: number): void {

@@ -207,10 +207,9 @@ export class StreamConsumers {
     const made = await this.#alone(wanted.name, () => this.#source(wanted, askedSeq));
     if (!isNew) return made;
     const { doubted, spare } = this.#oldHubs.formersOf(made, askedSeq);
-    await Promise.all([
-      ...spare.map((former) => this.#expire(former)),
-      ...doubted.map((former) => this.#oldHubs.doubt(former)),
-    ]);
+    // The answer waits for none of it: what others do may take long.
+    for (const former of doubted) void this.#oldHubs.doubt(former);
+    for (const former of spare) void this.#expire(former);
     return made;
   }
 

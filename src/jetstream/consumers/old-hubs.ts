@@ -14,12 +14,14 @@ import type { ConsumerConfig } from './types.ts';
 
 /** More than any hub takes to ask again. */
 const LEFT_MS = 180_000;
+/** Of those that nobody has read with: an answer that is lost leaves one, and a link may break often. */
+const UNREAD_KEPT = 8;
 
 /** What a new consumer means for those that are there. */
 export interface Formers {
   /** It may have succeeded them. */
   readonly doubted: readonly Consumer[];
-  /** Another one keeps all that they keep, and nobody has read with either. */
+  /** There are enough that keep all that they keep, and nobody has read with any. */
   readonly spare: readonly Consumer[];
 }
 
@@ -67,19 +69,19 @@ export class OldHubs {
   formersOf(made: Consumer, askedSeq: number | undefined): Formers {
     const others = this.#like(made).filter(isOfOldHub);
     const unread = others.filter((other) => !isRead(other));
-    const [, ...spare] = unread
+    // Of those with the same floor the newest come first: their hubs may be about to listen.
+    const spare = unread
       .filter(({ inUse }) => !inUse)
-      .toSorted((a, b) => a.progress.floor.streamSeq - b.progress.floor.streamSeq);
+      .toReversed()
+      .toSorted((x, y) => x.progress.floor.streamSeq - y.progress.floor.streamSeq)
+      .slice(UNREAD_KEPT);
     const doubted = unread.filter((other) => !spare.includes(other));
-    // A hub that begins at the start has stored nothing.
-    if (made.config.deliverPolicy === 'all') return { doubted, spare };
+    // Who says nothing of where it is may be a new stream of a hub: nobody is its former one.
+    if (askedSeq === undefined) return { doubted, spare };
     const fitting = others.filter(
-      (other) => isRead(other) && other.progress.floor.streamSeq < (askedSeq ?? Infinity),
+      (other) => isRead(other) && other.progress.floor.streamSeq < askedSeq,
     );
-    // Of those that are listened to it soon shows whether anybody is there.
-    doubted.push(...fitting.filter(({ inUse }) => inUse));
-    const idle = fitting.filter(({ inUse }) => !inUse);
-    if (idle.length === 1) doubted.push(...idle);
+    if (fitting.length === 1) doubted.push(...fitting);
     return { doubted, spare };
   }
 
@@ -88,13 +90,14 @@ export class OldHubs {
     await this.#amend(consumer, (config) => ({ ...config, inactiveThresholdMs: LEFT_MS }));
   }
 
-  /** A hub has stored something that came by it. */
-  confirmed(consumer: Consumer): void {
-    if (!isOfOldHub(consumer) || (isRead(consumer) && !isDoubted(consumer.config))) return;
+  /** A hub has answered, and has stored something that came by it (`moved`) or nothing new. */
+  confirmed(consumer: Consumer, moved: boolean): void {
+    const isNews = isDoubted(consumer.config) || (moved && !isRead(consumer));
+    if (!isOfOldHub(consumer) || !isNews) return;
     void this.#amend(consumer, (config) => ({
       ...config,
       inactiveThresholdMs: undefined,
-      asked: { ...config.asked, read: true },
+      asked: { ...config.asked, ...(moved ? { read: true } : {}) },
     }));
   }
 

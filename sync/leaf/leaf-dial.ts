@@ -188,9 +188,11 @@ function firstLine(
   return new Promise((resolve, reject) => {
     let held: Buffer = Buffer.alloc(0);
     let decode = compression?.decode;
+    let isFirst = true;
     const take = (bytes: Buffer): void => {
       // Who gives us up before he has read how we compress says so in the clear.
-      if (held.length === 0 && bytes[0] === MINUS) decode = undefined;
+      if (isFirst && bytes[0] === MINUS) decode = undefined;
+      isFirst = false;
       let error: Error | undefined;
       try {
         held = decode === undefined ? Buffer.concat([held, bytes]) : gathered(held, decode(bytes));

@@ -41,12 +41,19 @@ export interface Denied {
   readonly subject: string;
 }
 
+/** The hub has waited in vain for the login. */
+export function isLateLogin({ message }: LeafError): boolean {
+  return message.includes(LATE);
+}
+
 interface LeafErrorOptions {
   readonly hint: string;
   readonly pauseMs?: number;
   readonly denied?: Denied;
   readonly cause?: unknown;
 }
+
+const LATE = 'the login came too late for the hub';
 
 const HINTS: Readonly<Record<LeafErrorKind, string>> = {
   network:
@@ -159,7 +166,7 @@ const SAID: readonly Said[] = [
   {
     pattern: /authentication timeout/i,
     kind: 'network',
-    message: 'the login came too late for the hub',
+    message: LATE,
     hint: 'the WAN is very slow: raise timeout in authorization of leafnodes at the hub',
   },
   {

@@ -18,7 +18,7 @@ import { Hello } from './hello.ts';
 import { LeafAddresses, type LeafAddress } from './leaf-addresses.ts';
 import { LEVEL, type Compression } from './leaf-compression.ts';
 import { dialLeaf, type LeafLine } from './leaf-dial.ts';
-import { asLeafError, LeafError, leafError, systemAccount } from './leaf-error.ts';
+import { asLeafError, isLateLogin, LeafError, leafError, systemAccount } from './leaf-error.ts';
 import { shutOut } from './hub-rights.ts';
 import { isAllowed, type LeafInfo } from './leaf-info.ts';
 import { LeafLog } from './leaf-log.ts';
@@ -90,6 +90,8 @@ export class LeafLink {
   /** Not dialled next, where there is another. */
   #avoid: LeafAddress | undefined;
   #settled: Cancel = () => undefined;
+  /** The hub has no time for a login behind an agreement on compression. */
+  #plainly = false;
   /** What the hub let us do when it last said so. */
   #terms = '';
 
@@ -180,7 +182,9 @@ export class LeafLink {
     }
     if (error === undefined || this.#stopped.signal.aborted) return 0;
     const nowMs = this.#parts.clock.wallMs();
-    return this.#failed(asLeafError(error, address?.text ?? '', secret, nowMs), stood);
+    const failure = asLeafError(error, address?.text ?? '', secret, nowMs);
+    if (isLateLogin(failure)) this.#plainly = true;
+    return this.#failed(failure, stood);
   }
 
   #dial(address: LeafAddress): Promise<LeafLine> {
@@ -190,7 +194,7 @@ export class LeafLink {
       tls: () => readTls(files ?? {}, this.#log.exposed),
       tlsRequired: files !== undefined || address.tls,
       handshakeFirst: files?.handshakeFirst === true,
-      compression,
+      compression: this.#plainly ? 'off' : compression,
       serverId,
       timeoutMs: Math.min(DIAL_MS, keepAliveMs),
       signal: this.#stopped.signal,

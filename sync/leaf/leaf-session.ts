@@ -22,6 +22,8 @@ const LOOP_PREFIX = '$LDS.';
 const LINE_BYTES_MAX = 1024 * 1024;
 /** A hub may take 64 MiB from its own clients, and headers besides. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024 + 64 * 1024;
+/** Of what comes compressed so much is read at once. */
+const TURN_BYTES = 1024 * 1024;
 /** The last words have this long to leave. */
 const LINGER_MS = 2_000;
 
@@ -201,15 +203,26 @@ export class LeafSession implements LeafListener {
     if (this.#over) return;
     const { compression } = this.line;
     if (compression === undefined) return this.#take(bytes);
+    this.#decode(compression.decode(bytes)[Symbol.iterator]());
+  }
+
+  /** A few bytes can stand for gigabytes: after some of them it is the turn of others. */
+  #decode(parts: Iterator<Buffer>): void {
+    const { socket } = this.line;
     try {
-      for (const part of compression.decode(bytes)) {
-        this.#take(part);
-        if (this.#over) return;
+      for (let bytes = 0; bytes < TURN_BYTES && !this.#over;) {
+        const { value, done } = parts.next();
+        if (done === true) return void socket.resume();
+        bytes += value.length;
+        this.#take(value);
       }
     } catch (error) {
-      if (error instanceof S2Error) this.#end(damaged(error));
-      else throw error;
+      if (error instanceof S2Error) return this.#end(damaged(error));
+      throw error;
     }
+    if (this.#over) return;
+    socket.pause();
+    this.#clock.soon(() => this.#decode(parts));
   }
 
   #take(bytes: Buffer): void {

@@ -31,6 +31,9 @@ const URGENT_BYTES_MAX = 1024;
 const PIECE_BYTES_MAX = 8 * 1024 * 1024;
 /** Where live messages never end, bulk sends one byte for so many of theirs. */
 const BULK_SHARE = 8;
+/** Compressed in one turn, and of a large message at once. */
+const TURN_BYTES = 512 * 1024;
+const ENCODED_BYTES = 128 * 1024;
 /** How long to wait before the kernel is asked what has crossed: about the time there and back, within these bounds. */
 const LOOK_LEAST_MS = 50;
 const LOOK_LONGEST_MS = 500;
@@ -181,9 +184,13 @@ export class PacedOutbound implements Outbound {
     this.#waits = false;
     if (this.#closed) return;
     this.#stream.cork();
-    while (this.#next());
+    const { sent } = this.#crossing;
+    const most = this.#parts.encode === undefined ? Infinity : TURN_BYTES;
+    let more = true;
+    while (more && this.#crossing.sent - sent < most) more = this.#next();
     this.#write();
     this.#stream.uncork();
+    if (more) this.#wait();
     if (this.waitingBytes > 0) this.#lookLater();
     else this.#settle();
     if (!this.#wasFull || this.isFull) return;
@@ -311,12 +318,13 @@ export class PacedOutbound implements Outbound {
     }
     this.#write();
     const buffer = this.#begun[0] as Buffer;
-    const part = buffer.subarray(0, room);
+    const { encode } = this.#parts;
+    const part = buffer.subarray(0, encode === undefined ? room : Math.min(room, ENCODED_BYTES));
     if (part.length < buffer.length) this.#begun[0] = buffer.subarray(part.length);
     else this.#begun.shift();
     this.#begunBytes -= part.length;
     this.#crossing.sent += part.length;
-    this.#hand(this.#parts.encode?.(part) ?? part);
+    this.#hand(encode?.(part) ?? part);
     if (this.#begunBytes === 0) this.#pingSometimes();
     return true;
   }

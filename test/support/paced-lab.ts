@@ -21,6 +21,8 @@ interface LabOptions {
   /** The kernel tells nothing. */
   readonly blind?: boolean;
   readonly compressed?: boolean;
+  /** Told how many bytes are compressed. */
+  readonly encoded?: (bytes: number) => void;
   /** See OutboundParts. */
   readonly room?: () => void;
 }
@@ -28,7 +30,7 @@ interface LabOptions {
 /** An outbound on a simulated line. */
 export function lab(
   options: LineOptions,
-  { blind = false, compressed = false, room = (): void => undefined }: LabOptions = {},
+  { blind = false, compressed = false, encoded, room = (): void => undefined }: LabOptions = {},
 ): Lab {
   const clock = new FakeClock();
   const [writer, reader] = [new S2Writer(), new S2Reader()];
@@ -41,7 +43,12 @@ export function lab(
     room,
     received: (): number => line.receivedBytes,
     dead: (error: Error) => void dead.push(error.message),
-    encode: compressed ? (data: Buffer): Buffer => writer.encode(data) : undefined,
+    encode: compressed
+      ? (data: Buffer): Buffer => {
+          encoded?.(data.length);
+          return writer.encode(data);
+        }
+      : undefined,
   };
   const outbound = new PacedOutbound(line, parts);
   line.ponged = () => outbound.pong();

@@ -92,6 +92,26 @@ test('room that is not used is given back', async () => {
   expect(it.outbound.windowBytes).toBe(8 * KIB);
 });
 
+test('compressing takes many turns where there is much', async () => {
+  let sizes: number[] = [];
+  const options = { compressed: true, encoded: (bytes: number) => void sizes.push(bytes) };
+  const it = lab({ bytesPerSecond: 64 * MIB, delayMs: 1 }, options);
+  while (it.outbound.windowBytes < 4 * MIB) {
+    while (!it.outbound.isFull) it.outbound.message(frame('bulk', 8000), 'bulk');
+    await it.clock.advanceAsync(5);
+  }
+  await it.clock.advanceAsync(1000);
+  it.outbound.message(frame('live', 4 * MIB), 'live');
+  sizes = [];
+  it.outbound.flush();
+  const sum = sizes.reduce((total, each) => total + each, 0);
+  expect(sum).toBeGreaterThan(256 * KIB);
+  expect(sum).toBeLessThan(1 * MIB);
+  expect(Math.max(...sizes)).toBeLessThan(256 * KIB);
+  await it.clock.advanceAsync(5000);
+  expect(arrived(it, 'live')).toBe(1);
+});
+
 test('a window that shrinks below what is under way opens again', async () => {
   const it = lab({ bytesPerSecond: 32 * MIB, delayMs: 1 });
   while (it.outbound.windowBytes < 8 * MIB) {

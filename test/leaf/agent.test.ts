@@ -51,22 +51,25 @@ async function problemOf(agent: AgentProcess): Promise<string | undefined> {
   return problems.find(({ part }) => part === 'leaf')?.text;
 }
 
-/** Changes the configuration by `edit` and has it read again; resolves with what the log says of it. */
-async function reload(agent: AgentProcess, edit: (text: string) => string) {
+/** Changes the configuration by `edit` and has it read again; resolves with what the log says of it, one line or two. */
+async function reload(agent: AgentProcess, edit: (text: string) => string, lines: 1 | 2 = 1) {
   const said = () => agent.log.filter(({ msg }) => msg.startsWith('the configuration was read'));
   const before = said().length;
   const restarts = agent.log.length;
   writeFileSync(agent.configFile, edit(readFileSync(agent.configFile, 'utf8')));
   if (agent.pid !== undefined) process.kill(agent.pid, 'SIGHUP');
   const line = await until('the configuration to be read again', () => said()[before]);
-  const waits = agent.log.slice(restarts).find(({ msg }) => msg.includes('need a restart'));
+  const restart = () => agent.log.slice(restarts).find(({ msg }) => msg.includes('need a restart'));
+  const waits = lines === 1 ? restart() : await until('the word of a restart', restart);
   return { changed: line['changed'], needRestart: waits?.['keys'] ?? [] };
 }
 
 test.concurrent(
   'the hub shows the gateway as a leaf node with its domain, and the gateway shows the hub',
   async () => {
-    await using rig = await LeafRig.start({ gateway: { exports: ['evt.>'], leaf: STREAM } });
+    await using rig = await LeafRig.start({
+      gateway: { exports: ['evt.>'], leaf: `compression = "off"\n${STREAM}` },
+    });
     const [server] = rig.hubs;
     if (server === undefined) throw new Error('there is a hub');
     const [leaf] = await leafz(server, true);
@@ -77,6 +80,7 @@ test.concurrent(
       streams: 1,
     });
     const agent = processOf(rig);
+    await until('the link', async () => (await shown<Leafz>(agent, '/leafz')).leafnodes === 1);
     const [own, hubId] = [
       await shown<Leafz>(agent, '/leafz?subs=1'),
       ((await (await fetch(`${server.monitorUrl}/varz`)).json()) as { server_id: string })
@@ -155,7 +159,11 @@ test.concurrent(
     expect(hubGot.some(({ subject }) => subject === 'out.crosses')).toBe(false);
     expect(localGot.some((each) => each.subject === 'in.crosses' && isFrom(each))).toBe(false);
     // A domain that is taken away is closed at once, though local clients keep it until the restart.
-    const other = await reload(agent, (text) => text.replace('domain = "gw7"', 'domain = "gw8"'));
+    const other = await reload(
+      agent,
+      (text) => text.replace('domain = "gw7"', 'domain = "gw8"'),
+      2,
+    );
     expect(other).toEqual({ changed: [], needRestart: ['leaf.domain'] });
     expect(await rig.hub.api('INFO', undefined, { domain: 'gw7' })).toMatchObject({
       domain: 'gw7',
@@ -276,7 +284,8 @@ test.concurrent.each([true, false])(
       },
     });
     const agent = processOf(rig);
-    expect((await shown<Leafz>(agent, '/leafz')).leafs[0]).toMatchObject({ tls: true });
+    const own = await until('the link', async () => (await shown<Leafz>(agent, '/leafz')).leafs[0]);
+    expect(own).toMatchObject({ tls: true });
     expect(await rig.hub.api('INFO', undefined, { domain: 'gw7' })).toMatchObject({ streams: 1 });
     // Without its certificate the hub refuses it, and the operator hears of it.
     await reload(agent, (text) => text.replace(/cert = .*\nkey = .*\n/, ''));
